@@ -1,0 +1,110 @@
+//! The catalogue: each cause's public id. Ids never change their meaning; new ones are added.
+
+macro_rules! causes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $id:literal,)+) => {
+        /// Why an answer failed: the deepest thing that the evidence proves.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Cause { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Cause {
+            /// Every cause, in the catalogue's order.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The public id.
+            #[must_use]
+            pub const fn id(self) -> &'static str {
+                match self { $(Self::$name => $id,)+ }
+            }
+        }
+    };
+}
+
+causes! {
+    /// Killed at its cgroup's memory limit.
+    OomCgroup = "process.oom.cgroup",
+    /// Killed because the host had no memory.
+    OomHost = "process.oom.host",
+    /// Ended by its own fault: SIGSEGV, SIGABRT and their kin.
+    Crash = "process.crash",
+    /// Called `exit` with a request outstanding.
+    Exit = "process.exit",
+    /// Its master ended it.
+    KilledByParent = "process.killed.by-parent",
+    /// systemd or a container runtime ended it.
+    KilledByRuntime = "process.killed.by-runtime",
+    /// A person or a script ended it.
+    KilledByUser = "process.killed.by-user",
+    /// Ended by a signal; the sender is not known.
+    Killed = "process.killed",
+    /// Nothing listens there.
+    ListenerAbsent = "listener.absent",
+    /// The service listens on another port.
+    ListenerOtherPort = "listener.other-port",
+    /// The service listens on another address.
+    ListenerOtherAddress = "listener.other-address",
+    /// Its living owner closed the listener.
+    ListenerClosed = "listener.closed",
+    /// The listener closed while the connection waited in its accept queue.
+    ListenerClosedQueued = "listener.closed-queued",
+    /// The application closed the connection and sent nothing.
+    AppClosedWithoutAnswer = "app.closed-without-answer",
+    /// The application closed in the middle of the answer's header.
+    AppClosedMidHeader = "app.closed-mid-header",
+    /// The application closed with bytes of the request unread.
+    AppResetUnread = "app.reset-unread",
+    /// The application closed with `SO_LINGER` 0.
+    AppResetLinger = "app.reset-linger",
+    /// The upstream's idle timer closed a pooled connection as a request went out on it.
+    KeepaliveRace = "keepalive.race",
+    /// A firewall rejected it.
+    FilteredReject = "net.filtered.reject",
+    /// The answer's header is larger than the gateway's buffer.
+    HeaderTooBig = "protocol.header-too-big",
+    /// The answer's header is not valid HTTP.
+    Malformed = "protocol.malformed",
+    /// The upstream's own answer was the error.
+    RelayedUpstream = "relayed.upstream",
+    /// Every upstream was marked down by earlier failures.
+    NoLiveUpstream = "proxy.no-live-upstream",
+    /// Records were lost around this answer.
+    UnknownEvidenceLost = "unknown.evidence-lost",
+    /// The connection was opened before the agent.
+    UnknownAttachedLate = "unknown.attached-late",
+    /// A hook that would have told is missing on this kernel.
+    UnknownHookMissing = "unknown.hook-missing",
+    /// All was seen and nothing explains it.
+    UnknownUnexplained = "unknown.unexplained",
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(self.id())
+    }
+}
+
+/// An id that no cause has.
+#[derive(Debug, thiserror::Error)]
+#[error("no cause is called '{0}'")]
+pub struct NoSuchCause(pub String);
+
+impl std::str::FromStr for Cause {
+    type Err = NoSuchCause;
+
+    fn from_str(id: &str) -> Result<Self, NoSuchCause> {
+        let found = Self::ALL.iter().copied().find(|cause| cause.id() == id);
+        found.ok_or_else(|| NoSuchCause(id.to_owned()))
+    }
+}
+
+impl serde::Serialize for Cause {
+    fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(self.id())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Cause {
+    fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let id = String::deserialize(input)?;
+        id.parse().map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,7 @@
+//! What it means: events in, verdicts out. No clock, no file, no socket, no kernel.
+#![forbid(unsafe_code)]
+
+pub mod cause;
+pub mod event;
+pub mod units;
+pub mod verdict;

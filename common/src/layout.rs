@@ -1,0 +1,79 @@
+//! Where this kernel keeps what the programs read: offsets that the agent takes from BTF.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// An offset of a member that this kernel does not have.
+pub const ABSENT: u32 = u32::MAX;
+
+/// Byte offsets and switches, handed over once as a read-only global before the programs load.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+#[allow(missing_docs, reason = "each name is the kernel's own: struct_member")]
+pub struct Layout {
+    pub sock_family: u32,
+    pub sock_dport: u32,
+    pub sock_num: u32,
+    pub sock_daddr: u32,
+    pub sock_rcv_saddr: u32,
+    pub sock_v6_daddr: u32,
+    pub sock_v6_rcv_saddr: u32,
+    pub sock_state: u32,
+    pub sock_net: u32,
+    pub sock_cookie: u32,
+    pub sock_ipv6only: u32,
+    pub sock_err: u32,
+    pub sock_err_soft: u32,
+    pub sock_shutdown: u32,
+    pub sock_socket: u32,
+    pub sock_flags: u32,
+    pub sock_lingertime: u32,
+    pub sock_ack_backlog: u32,
+    pub sock_max_ack_backlog: u32,
+    pub sock_protocol: u32,
+    pub net_inum: u32,
+    pub tcp_bytes_received: u32,
+    pub tcp_copied_seq: u32,
+    pub tcp_rcv_nxt: u32,
+    pub tcp_write_seq: u32,
+    pub tcp_lsndtime: u32,
+    pub icsk_lrcvtime: u32,
+    pub msg_iter: u32,
+    pub iter_type: u32,
+    pub iter_offset: u32,
+    pub iter_iov: u32,
+    pub iter_count: u32,
+    pub skb_head: u32,
+    pub skb_network_header: u32,
+    pub skb_transport_header: u32,
+    pub skb_dev: u32,
+    pub skb_dst: u32,
+    pub skb_sk: u32,
+    pub dev_net: u32,
+    pub dst_dev: u32,
+    pub task_flags: u32,
+    pub task_exit_code: u32,
+    pub task_pid: u32,
+    pub task_tgid: u32,
+    pub task_real_parent: u32,
+    pub task_comm: u32,
+    pub task_cred: u32,
+    pub task_signal: u32,
+    pub signal_live: u32,
+    pub cred_uid: u32,
+    pub siginfo_code: u32,
+    /// `SOCK_LINGER`'s bit number in `sk_flags`.
+    pub linger_bit: u32,
+    /// `ITER_IOVEC` and `ITER_UBUF` of `enum iter_type`; [`ABSENT`] where there is none.
+    pub iter_iovec: u32,
+    pub iter_ubuf: u32,
+    /// `SKB_DROP_REASON_NETFILTER_DROP`.
+    pub netfilter_drop: u32,
+    /// Ticks a second of `jiffies` (`CONFIG_HZ`), for `lsndtime`.
+    pub hz: u32,
+    /// 1 where `tcp_send_reset` has its third argument.
+    pub reset_has_reason: u32,
+    /// 1 where `mark_victim` passes a task, 0 where it passes a pid.
+    pub victim_is_task: u32,
+    /// The statuses to report: bit n of word n/64 is status 400 + n.
+    pub statuses: [u64; 4],
+}

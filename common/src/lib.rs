@@ -1,0 +1,15 @@
+//! What crosses the boundary: the records that kernel programs write and the agent reads.
+//!
+//! Integers and byte arrays only, padding spelled out, so that every bit pattern is a valid record
+//! and `zerocopy` proves it. Judging the numbers is `decode`'s work, not this crate's.
+#![no_std]
+#![forbid(unsafe_code)]
+
+mod layout;
+mod records;
+
+pub use layout::{ABSENT, Layout};
+pub use records::{
+    Death, Drop, Flow, HEAD, Header, Listener, Reset, Signal, Task, Tuple, Victim, flag, how, kind,
+    role,
+};

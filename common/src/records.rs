@@ -1,0 +1,293 @@
+//! The records of the ring buffer, one struct for each kind of fact.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Bytes kept of the start of each message: a request line and a `Host` header, or a status line
+/// and the first header lines, of nearly every request and answer. A judgement of probe502's own.
+pub const HEAD: usize = 256;
+
+/// Numbers that say which record follows a [`Header`].
+pub mod kind {
+    /// A [`Flow`](crate::Flow): a watched status line left on an accepted connection.
+    pub const ANSWERED: u16 = 1;
+    /// A [`Flow`](crate::Flow): a task let go of a connection, or the kernel ended it.
+    pub const ENDED: u16 = 2;
+    /// A [`Flow`](crate::Flow): a watched status line arrived on a dialled connection.
+    pub const HEARD: u16 = 3;
+    /// A [`Reset`](crate::Reset).
+    pub const RESET: u16 = 4;
+    /// A [`Listener`](crate::Listener) that begins to listen.
+    pub const LISTENS: u16 = 5;
+    /// A [`Listener`](crate::Listener) that ends.
+    pub const LISTENED: u16 = 6;
+    /// A [`Death`](crate::Death).
+    pub const DEATH: u16 = 7;
+    /// A [`Signal`](crate::Signal).
+    pub const SIGNAL: u16 = 8;
+    /// A [`Victim`](crate::Victim).
+    pub const VICTIM: u16 = 9;
+    /// A [`Drop`](crate::Drop).
+    pub const DROP: u16 = 10;
+}
+
+/// Which end of a connection a socket is.
+pub mod role {
+    /// Opened before the agent: not known.
+    pub const UNKNOWN: u8 = 0;
+    /// `connect(2)` made it: a gateway's upstream socket, or a client's.
+    pub const DIALLED: u8 = 1;
+    /// A listener's child: a gateway's client socket, or an upstream's.
+    pub const ACCEPTED: u8 = 2;
+}
+
+/// How a socket's holder and the kernel let it end (`Flow::how`).
+pub mod how {
+    /// Not ended: the record is about a message on a living connection.
+    pub const OPEN: u8 = 0;
+    /// `close(2)` or `shutdown(2)` sent a FIN (RFC 9293, 3.6).
+    pub const FIN: u8 = 1;
+    /// `close(2)` with bytes unread sent a RST (RFC 2525, 2.17).
+    pub const UNREAD: u8 = 2;
+    /// `close(2)` with `SO_LINGER` 0 sent a RST.
+    pub const LINGER: u8 = 3;
+    /// The listener ended while this connection waited in its accept queue.
+    pub const QUEUED: u8 = 4;
+    /// The kernel had ended it before (reset, refusal, timeout); now its holder lets go.
+    pub const RELEASED: u8 = 5;
+}
+
+/// Bits of `Flow::flags`.
+pub mod flag {
+    /// The socket was open before the programs were attached: earlier counts and times are unknown.
+    pub const LATE: u16 = 1;
+    /// The holder's task was exiting (`PF_EXITING`) when it closed.
+    pub const DYING: u16 = 2;
+    /// `accept(2)` has returned it, or `connect(2)` made it: it has a file.
+    pub const HELD: u16 = 4;
+    /// A FIN from the other end had arrived.
+    pub const FIN_HEARD: u16 = 8;
+    /// A RST from the other end had arrived.
+    pub const RESET_HEARD: u16 = 16;
+    /// The end of the heard message's header was seen in the bytes that were looked at.
+    pub const HEADER_END_HEARD: u16 = 32;
+    /// All heard bytes of the message so far were looked at for the header's end.
+    pub const HEADER_SCANNED: u16 = 64;
+    /// It reached ESTABLISHED.
+    pub const ESTABLISHED: u16 = 128;
+}
+
+/// What every record begins with.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Header {
+    /// One of [`kind`].
+    pub kind: u16,
+    /// Bytes of the whole record, this header included.
+    pub size: u16,
+    /// The network namespace's inode number, 0 where the fact has none.
+    pub netns: u32,
+    /// `CLOCK_MONOTONIC`, nanoseconds.
+    pub at: u64,
+}
+
+/// The task that did something, as the kernel had it at that moment.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Task {
+    /// The process (the kernel's tgid); 0 where no task is known.
+    pub pid: u32,
+    /// The thread (the kernel's pid).
+    pub tid: u32,
+    /// The parent process (`real_parent->tgid`).
+    pub parent: u32,
+    /// The process's user id in the initial user namespace.
+    pub uid: u32,
+    /// The thread's name, NUL padded (`TASK_COMM_LEN`).
+    pub comm: [u8; 16],
+}
+
+/// A connection's two ends as one socket sees them, in network byte order.
+/// IPv4 addresses are IPv4-mapped (RFC 4291, 2.5.5.2).
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Tuple {
+    /// This socket's address.
+    pub local: [u8; 16],
+    /// The other end's address.
+    pub remote: [u8; 16],
+    /// This socket's port.
+    pub local_port: [u8; 2],
+    /// The other end's port.
+    pub remote_port: [u8; 2],
+    /// Zero.
+    pub padding: [u8; 4],
+}
+
+/// All that is known of one socket: the record of a failed answer and of a connection's end.
+/// A *message* is what one end says until the other end speaks.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Flow {
+    /// Kind [`kind::ANSWERED`], [`kind::ENDED`] or [`kind::HEARD`].
+    pub header: Header,
+    /// The socket's cookie (`SO_COOKIE`), unique while the host runs.
+    pub cookie: u64,
+    /// The acting task: who sends, closes or lets go. Empty (pid 0) for [`kind::HEARD`].
+    pub task: Task,
+    /// The task that dialled this socket, or first sent on it.
+    pub owner: Task,
+    /// The two ends.
+    pub tuple: Tuple,
+    /// When the socket was made (dialled) or established (accepted); 0 unknown. Nanoseconds.
+    pub opened_at: u64,
+    /// When the connection was established, 0 never or unknown. Nanoseconds.
+    pub established_at: u64,
+    /// When the other end's FIN arrived, 0 never. Nanoseconds.
+    pub fin_at: u64,
+    /// When the other end's RST arrived, 0 never. Nanoseconds.
+    pub reset_at: u64,
+    /// When the last message said began to leave, 0 never. Nanoseconds.
+    pub said_at: u64,
+    /// When the last message heard began to arrive, 0 never. Nanoseconds.
+    pub heard_at: u64,
+    /// When the message heard before the last message said began: with `said_at`, the idle time.
+    pub heard_before_at: u64,
+    /// Bytes of the last message said, up to now.
+    pub said_bytes: u64,
+    /// Bytes of the last message heard, up to now; 0 while a said message is unanswered.
+    pub heard_bytes: u64,
+    /// Bytes received and never read by the holder, at the end.
+    pub unread: u32,
+    /// Messages said so far.
+    pub said: u32,
+    /// Messages heard so far.
+    pub heard: u32,
+    /// Bytes of the heard message that were looked at for the end of its header.
+    pub scanned: u32,
+    /// Milliseconds since data was last sent or received on the socket, whichever is later.
+    pub quiet_ms: u32,
+    /// The socket's error (`sk_err`), an errno.
+    pub error: u16,
+    /// The socket's soft error (`sk_err_soft`), an errno.
+    pub soft_error: u16,
+    /// The status code said ([`kind::ANSWERED`]) or heard ([`kind::HEARD`]).
+    pub status: u16,
+    /// Bits of [`flag`].
+    pub flags: u16,
+    /// One of [`role`].
+    pub role: u8,
+    /// One of [`how`].
+    pub how: u8,
+    /// The TCP state before the end (`net/tcp_states.h`).
+    pub state: u8,
+    /// Zero.
+    pub padding: [u8; 5],
+    /// Bytes used in `said_head`.
+    pub said_head_length: u16,
+    /// Bytes used in `heard_head`.
+    pub heard_head_length: u16,
+    /// The first bytes of the last message said.
+    pub said_head: [u8; HEAD],
+    /// The first bytes of the last message heard.
+    pub heard_head: [u8; HEAD],
+}
+
+/// This host sent a RST (`tcp_send_reset`).
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Reset {
+    /// Kind [`kind::RESET`].
+    pub header: Header,
+    /// The socket that sent it, 0 where none did (nothing listens, or only a TIME_WAIT is left).
+    pub cookie: u64,
+    /// The sender's ends: `local` is where the RST came from.
+    pub tuple: Tuple,
+    /// The kernel's `sk_rst_reason`, by this kernel's numbers; `u32::MAX` where it has none.
+    pub reason: u32,
+    /// One of [`role`], of the sending socket.
+    pub role: u8,
+    /// Zero.
+    pub padding: [u8; 3],
+}
+
+/// A listener came or went.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Listener {
+    /// Kind [`kind::LISTENS`] or [`kind::LISTENED`].
+    pub header: Header,
+    /// The listening socket's cookie.
+    pub cookie: u64,
+    /// Who opened it, or closed it last.
+    pub task: Task,
+    /// `local` is its address; unspecified means every address.
+    pub tuple: Tuple,
+    /// Connections that waited in its accept queue.
+    pub queued: u32,
+    /// The accept queue's limit.
+    pub limit: u32,
+    /// Bits of [`flag`]: `DYING`.
+    pub flags: u16,
+    /// 1 where an IPv6 socket serves IPv6 only (`IPV6_V6ONLY`).
+    pub v6_only: u8,
+    /// Zero.
+    pub padding: [u8; 5],
+}
+
+/// A process's main thread or last thread exited (`sched_process_exit`).
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Death {
+    /// Kind [`kind::DEATH`].
+    pub header: Header,
+    /// The process.
+    pub task: Task,
+    /// `task->exit_code`: the low 7 bits the signal, bit 7 a core dump, then the status (wait(2)).
+    pub code: u32,
+    /// Zero.
+    pub padding: [u8; 4],
+}
+
+/// A signal that can end a process was sent (`signal_generate`).
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Signal {
+    /// Kind [`kind::SIGNAL`].
+    pub header: Header,
+    /// The task that sent it.
+    pub sender: Task,
+    /// The process that it was sent to.
+    pub target: Task,
+    /// The signal's number.
+    pub number: u32,
+    /// `si_code`: 0 or below from a process, above from the kernel (sigaction(2)).
+    pub code: i32,
+}
+
+/// The kernel's OOM killer chose a process (`mark_victim`).
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Victim {
+    /// Kind [`kind::VICTIM`].
+    pub header: Header,
+    /// The process.
+    pub pid: u32,
+    /// Zero.
+    pub padding: [u8; 4],
+}
+
+/// The kernel dropped a packet by a firewall's order (`kfree_skb`).
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Drop {
+    /// Kind [`kind::DROP`].
+    pub header: Header,
+    /// `local` is the packet's source.
+    pub tuple: Tuple,
+    /// The kernel's `skb_drop_reason`, by this kernel's numbers.
+    pub reason: u32,
+    /// The TCP header's flags byte (RFC 9293, 3.1): 2 is a SYN.
+    pub tcp_flags: u8,
+    /// Zero.
+    pub padding: [u8; 3],
+}
