@@ -2,6 +2,9 @@
 #![forbid(unsafe_code)]
 
 pub mod cause;
+pub mod correlator;
+pub mod decode;
 pub mod event;
+pub mod story;
 pub mod units;
 pub mod verdict;

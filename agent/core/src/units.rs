@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 
@@ -11,7 +13,10 @@ impl Timestamp {
     /// This moment plus a span, saturating.
     #[must_use]
     pub fn plus(self, span: std::time::Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 
     /// The span since an earlier moment; zero where it is not earlier.
@@ -22,7 +27,10 @@ impl Timestamp {
 
     /// Milliseconds from a reference moment to this one; negative where this is earlier.
     #[must_use]
-    #[allow(clippy::cast_precision_loss, reason = "a span that is shown, not computed with")]
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "a span that is shown, not computed with"
+    )]
     pub fn millis_from(self, reference: Self) -> f64 {
         if self >= reference {
             (self.0 - reference.0) as f64 / 1e6
@@ -33,17 +41,23 @@ impl Timestamp {
 }
 
 /// A process (the kernel's tgid).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Pid(pub u32);
 
 /// A socket's cookie (`SO_COOKIE`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Cookie(pub u64);
 
 /// A network namespace's inode number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Netns(pub u32);
 
@@ -82,7 +96,7 @@ impl<'de> Deserialize<'de> for Head {
 }
 
 /// The reverse of `escape_ascii`.
-fn unescape(text: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

@@ -11,7 +11,10 @@ pub const SCHEMA: &str = "probe502.verdict/1";
 /// What the gateway's own upstream socket saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[allow(missing_docs, reason = "documented in docs/symptoms.md, and by `sentence`")]
+#[allow(
+    missing_docs,
+    reason = "documented in docs/symptoms.md, and by `sentence`"
+)]
 pub enum Symptom {
     Refused,
     Unreachable,

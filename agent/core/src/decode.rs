@@ -1,0 +1,426 @@
+//! Bytes gain meaning here, or a reason why not: kernel records in, events out.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use probe502_common as records;
+use records::{flag, how, kind, role};
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+use crate::event::{
+    Death, Drop, Event, Fact, Flow, How, Listener, Reset, Role, Signal, Task, Victim,
+};
+use crate::units::{Cookie, Errno, Head, Netns, Pid, Timestamp};
+
+/// The TCP header's SYN and ACK bits (RFC 9293, 3.1).
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+
+/// Every bit of `Flow::flags` that has a meaning.
+const FLAGS: u16 = 0x00ff;
+
+/// What the running kernel calls its numbers, without the enum's prefix.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// `enum sk_rst_reason`.
+    pub reset_reasons: BTreeMap<u32, String>,
+    /// `enum skb_drop_reason`.
+    pub drop_reasons: BTreeMap<u32, String>,
+}
+
+/// Why bytes are no event.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Fewer bytes than the record needs.
+    #[error("a record of kind {kind} is {wanted} bytes, not {found}")]
+    Size {
+        /// The record's kind.
+        kind: u16,
+        /// The bytes that it needs.
+        wanted: usize,
+        /// The bytes that there are.
+        found: usize,
+    },
+    /// Not even a header.
+    #[error("{0} bytes are no record")]
+    Header(usize),
+    /// A kind that this build does not know.
+    #[error("no record has the kind {0}")]
+    Kind(u16),
+    /// A number outside its closed set.
+    #[error("{field} is {number}, which has no meaning")]
+    Number {
+        /// The field.
+        field: &'static str,
+        /// Its number.
+        number: u32,
+    },
+}
+
+/// Turns records into events with the running kernel's names.
+#[derive(Clone, Debug, Default)]
+pub struct Decoder {
+    names: Names,
+}
+
+impl Decoder {
+    /// A decoder for a kernel that uses these names.
+    #[must_use]
+    pub fn new(names: Names) -> Self {
+        Self { names }
+    }
+
+    /// One record's event.
+    ///
+    /// # Errors
+    /// Where the bytes are too few, or hold a number that has no meaning.
+    pub fn decode(&self, bytes: &[u8]) -> Result<Event, DecodeError> {
+        let (header, _) = records::Header::read_from_prefix(bytes)
+            .map_err(|_| DecodeError::Header(bytes.len()))?;
+        let fact = match header.kind {
+            kind::ANSWERED => Fact::Answered(flow(bytes)?),
+            kind::ENDED => Fact::Ended(flow(bytes)?),
+            kind::HEARD => Fact::Heard(flow(bytes)?),
+            kind::RESET => Fact::Reset(self.reset(&record(header.kind, bytes)?)?),
+            kind::LISTENS => Fact::Listens(listener(&record(header.kind, bytes)?)),
+            kind::LISTENED => Fact::Listened(listener(&record(header.kind, bytes)?)),
+            kind::DEATH => Fact::Death(death(&record(header.kind, bytes)?)?),
+            kind::SIGNAL => Fact::Signal(signal(&record(header.kind, bytes)?)?),
+            kind::VICTIM => {
+                let victim: records::Victim = record(header.kind, bytes)?;
+                Fact::Victim(Victim {
+                    pid: Pid(victim.pid),
+                })
+            }
+            kind::DROP => Fact::Drop(self.dropped(&record(header.kind, bytes)?)),
+            unknown => return Err(DecodeError::Kind(unknown)),
+        };
+        Ok(Event {
+            at: Timestamp(header.at),
+            fact,
+        })
+    }
+
+    fn reset(&self, reset: &records::Reset) -> Result<Reset, DecodeError> {
+        let named = |number| name(&self.names.reset_reasons, number);
+        Ok(Reset {
+            netns: Netns(reset.header.netns),
+            cookie: Cookie(reset.cookie),
+            local: local(&reset.tuple),
+            remote: remote(&reset.tuple),
+            role: end(reset.role)?,
+            reason: (reset.reason != u32::MAX).then(|| named(reset.reason)),
+        })
+    }
+
+    fn dropped(&self, drop: &records::Drop) -> Drop {
+        Drop {
+            netns: Netns(drop.header.netns),
+            source: local(&drop.tuple),
+            target: remote(&drop.tuple),
+            syn: drop.tcp_flags & (SYN | ACK) == SYN,
+            reason: name(&self.names.drop_reasons, drop.reason),
+        }
+    }
+}
+
+/// A reason without a name keeps its number: what happened is worth more than what it is called.
+fn name(names: &BTreeMap<u32, String>, number: u32) -> String {
+    names
+        .get(&number)
+        .cloned()
+        .unwrap_or_else(|| number.to_string())
+}
+
+fn record<T: FromBytes + KnownLayout + Immutable>(
+    kind: u16,
+    bytes: &[u8],
+) -> Result<T, DecodeError> {
+    let wanted = size_of::<T>();
+    let size_error = || DecodeError::Size {
+        kind,
+        wanted,
+        found: bytes.len(),
+    };
+    T::read_from_prefix(bytes)
+        .map(|(record, _)| record)
+        .map_err(|_| size_error())
+}
+
+fn flow(bytes: &[u8]) -> Result<Flow, DecodeError> {
+    let flow: records::Flow = record(kind::ANSWERED, bytes)?;
+    if flow.flags & !FLAGS != 0 {
+        return Err(DecodeError::Number {
+            field: "flags",
+            number: flow.flags.into(),
+        });
+    }
+    let set = |bit: u16| flow.flags & bit != 0;
+    Ok(Flow {
+        netns: Netns(flow.header.netns),
+        cookie: Cookie(flow.cookie),
+        local: local(&flow.tuple),
+        remote: remote(&flow.tuple),
+        role: end(flow.role)?,
+        how: ending(flow.how)?,
+        task: known(&flow.task),
+        owner: known(&flow.owner),
+        opened_at: moment(flow.opened_at),
+        established_at: moment(flow.established_at),
+        fin_at: moment(flow.fin_at),
+        reset_at: moment(flow.reset_at),
+        said_at: moment(flow.said_at),
+        heard_at: moment(flow.heard_at),
+        heard_before_at: moment(flow.heard_before_at),
+        said_bytes: flow.said_bytes,
+        heard_bytes: flow.heard_bytes,
+        unread: flow.unread,
+        said: flow.said,
+        heard: flow.heard,
+        scanned: flow.scanned,
+        quiet_ms: flow.quiet_ms,
+        error: Errno(flow.error),
+        soft_error: Errno(flow.soft_error),
+        status: (flow.status != 0).then_some(flow.status),
+        state: flow.state,
+        late: set(flag::LATE),
+        dying: set(flag::DYING),
+        held: set(flag::HELD),
+        established: set(flag::ESTABLISHED),
+        fin_heard: set(flag::FIN_HEARD),
+        reset_heard: set(flag::RESET_HEARD),
+        header_end_heard: set(flag::HEADER_END_HEARD),
+        header_scanned: set(flag::HEADER_SCANNED),
+        said_head: head(&flow.said_head, flow.said_head_length, "said_head_length")?,
+        heard_head: head(
+            &flow.heard_head,
+            flow.heard_head_length,
+            "heard_head_length",
+        )?,
+    })
+}
+
+fn listener(listener: &records::Listener) -> Listener {
+    Listener {
+        netns: Netns(listener.header.netns),
+        cookie: Cookie(listener.cookie),
+        local: local(&listener.tuple),
+        task: task(&listener.task),
+        dying: listener.flags & flag::DYING != 0,
+        v6_only: listener.v6_only != 0,
+        queued: listener.queued,
+        limit: listener.limit,
+        before: false,
+    }
+}
+
+fn death(death: &records::Death) -> Result<Death, DecodeError> {
+    let code_error = || DecodeError::Number {
+        field: "code",
+        number: death.code,
+    };
+    let signal = u8::try_from(death.code & 0x7f).map_err(|_| code_error())?;
+    let status = u8::try_from(death.code >> 8 & 0xff).map_err(|_| code_error())?;
+    Ok(Death {
+        task: task(&death.task),
+        status: (signal == 0).then_some(status),
+        signal: (signal != 0).then_some(signal),
+        core: death.code & 0x80 != 0,
+    })
+}
+
+fn signal(signal: &records::Signal) -> Result<Signal, DecodeError> {
+    let number = u8::try_from(signal.number).map_err(|_| DecodeError::Number {
+        field: "signal",
+        number: signal.number,
+    })?;
+    Ok(Signal {
+        sender: task(&signal.sender),
+        target: task(&signal.target),
+        number,
+        kernel: signal.code > 0,
+    })
+}
+
+fn moment(nanoseconds: u64) -> Option<Timestamp> {
+    (nanoseconds != 0).then_some(Timestamp(nanoseconds))
+}
+
+fn known(record: &records::Task) -> Option<Task> {
+    (record.pid != 0).then(|| task(record))
+}
+
+fn task(record: &records::Task) -> Task {
+    let used = record
+        .comm
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(record.comm.len());
+    Task {
+        pid: Pid(record.pid),
+        tid: record.tid,
+        parent: Pid(record.parent),
+        uid: record.uid,
+        comm: String::from_utf8_lossy(&record.comm[..used]).into_owned(),
+    }
+}
+
+fn local(tuple: &records::Tuple) -> SocketAddr {
+    address(tuple.local, tuple.local_port)
+}
+
+fn remote(tuple: &records::Tuple) -> SocketAddr {
+    address(tuple.remote, tuple.remote_port)
+}
+
+fn address(address: [u8; 16], port: [u8; 2]) -> SocketAddr {
+    let address = IpAddr::V6(Ipv6Addr::from(address)).to_canonical();
+    SocketAddr::new(address, u16::from_be_bytes(port))
+}
+
+fn end(number: u8) -> Result<Role, DecodeError> {
+    match number {
+        role::UNKNOWN => Ok(Role::Unknown),
+        role::DIALLED => Ok(Role::Dialled),
+        role::ACCEPTED => Ok(Role::Accepted),
+        unknown => Err(DecodeError::Number {
+            field: "role",
+            number: unknown.into(),
+        }),
+    }
+}
+
+fn ending(number: u8) -> Result<How, DecodeError> {
+    match number {
+        how::OPEN => Ok(How::Open),
+        how::FIN => Ok(How::Fin),
+        how::UNREAD => Ok(How::Unread),
+        how::LINGER => Ok(How::Linger),
+        how::QUEUED => Ok(How::Queued),
+        how::RELEASED => Ok(How::Released),
+        unknown => Err(DecodeError::Number {
+            field: "how",
+            number: unknown.into(),
+        }),
+    }
+}
+
+fn head(bytes: &[u8], length: u16, field: &'static str) -> Result<Head, DecodeError> {
+    let used = bytes.get(..usize::from(length));
+    used.map(|used| Head(used.to_vec()))
+        .ok_or(DecodeError::Number {
+            field,
+            number: length.into(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::{FromZeros, IntoBytes};
+
+    use super::*;
+
+    fn blank<T: FromZeros + IntoBytes + FromBytes>(kind: u16) -> T {
+        let mut record = T::new_zeroed();
+        record.as_mut_bytes()[..2].copy_from_slice(&kind.to_ne_bytes());
+        record
+    }
+
+    #[test]
+    fn a_flow_keeps_what_the_kernel_said() {
+        let mut flow: records::Flow = blank(kind::ANSWERED);
+        flow.header.at = 7;
+        flow.status = 502;
+        flow.role = role::ACCEPTED;
+        flow.tuple.local = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1];
+        flow.tuple.local_port = 8080u16.to_be_bytes();
+        flow.said_head[..4].copy_from_slice(b"HTTP");
+        flow.said_head_length = 4;
+        flow.flags = flag::FIN_HEARD | flag::ESTABLISHED;
+        let event = Decoder::default().decode(flow.as_bytes()).unwrap();
+        assert_eq!(event.at, Timestamp(7));
+        let Fact::Answered(flow) = event.fact else {
+            panic!("not answered: {event:?}")
+        };
+        assert_eq!(flow.local, "127.0.0.1:8080".parse().unwrap());
+        assert_eq!(flow.said_head, Head(b"HTTP".to_vec()));
+        assert!(flow.fin_heard && flow.established && !flow.late);
+        assert_eq!((flow.task, flow.said_at), (None, None));
+    }
+
+    #[test]
+    fn reasons_have_this_kernels_names() {
+        let mut reset: records::Reset = blank(kind::RESET);
+        reset.reason = 3;
+        let mut names = Names::default();
+        names.reset_reasons.insert(3, "NO_SOCKET".to_owned());
+        let event = Decoder::new(names).decode(reset.as_bytes()).unwrap();
+        let Fact::Reset(reset) = event.fact else {
+            panic!("not a reset: {event:?}")
+        };
+        assert_eq!(reset.reason.as_deref(), Some("NO_SOCKET"));
+    }
+
+    #[test]
+    fn an_exit_code_is_a_status_or_a_signal() {
+        let mut death: records::Death = blank(kind::DEATH);
+        for (code, status, signal, core) in [
+            (0x0300, Some(3), None, false),
+            (9, None, Some(9), false),
+            (0x8b, None, Some(11), true),
+        ] {
+            death.code = code;
+            let event = Decoder::default().decode(death.as_bytes()).unwrap();
+            let Fact::Death(death) = event.fact else {
+                panic!("not a death: {event:?}")
+            };
+            assert_eq!(
+                (death.status, death.signal, death.core),
+                (status, signal, core)
+            );
+        }
+    }
+
+    #[test]
+    fn what_has_no_meaning_is_an_error_with_the_number_in_it() {
+        let decoder = Decoder::default();
+        assert_eq!(decoder.decode(&[1, 2]), Err(DecodeError::Header(2)));
+        let unknown: records::Victim = blank(99);
+        assert_eq!(
+            decoder.decode(unknown.as_bytes()),
+            Err(DecodeError::Kind(99))
+        );
+        let short: records::Victim = blank(kind::DEATH);
+        let error = decoder.decode(short.as_bytes()).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                DecodeError::Size {
+                    kind: kind::DEATH,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        let mut odd: records::Reset = blank(kind::RESET);
+        odd.role = 9;
+        let error = decoder.decode(odd.as_bytes()).unwrap_err();
+        assert_eq!(
+            error,
+            DecodeError::Number {
+                field: "role",
+                number: 9
+            }
+        );
+        let mut long: records::Flow = blank(kind::HEARD);
+        long.said_head_length = 1000;
+        let error = decoder.decode(long.as_bytes()).unwrap_err();
+        assert_eq!(
+            error,
+            DecodeError::Number {
+                field: "said_head_length",
+                number: 1000
+            }
+        );
+    }
+}
