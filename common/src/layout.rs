@@ -17,9 +17,7 @@ pub struct Layout {
     pub sock_rcv_saddr: u32,
     pub sock_v6_daddr: u32,
     pub sock_v6_rcv_saddr: u32,
-    pub sock_state: u32,
     pub sock_net: u32,
-    pub sock_cookie: u32,
     pub sock_ipv6only: u32,
     pub sock_err: u32,
     pub sock_err_soft: u32,
@@ -35,8 +33,6 @@ pub struct Layout {
     pub tcp_copied_seq: u32,
     pub tcp_rcv_nxt: u32,
     pub tcp_write_seq: u32,
-    pub tcp_lsndtime: u32,
-    pub icsk_lrcvtime: u32,
     pub msg_iter: u32,
     pub iter_type: u32,
     pub iter_offset: u32,
@@ -44,7 +40,6 @@ pub struct Layout {
     pub iter_count: u32,
     pub skb_head: u32,
     pub skb_network_header: u32,
-    pub skb_transport_header: u32,
     pub skb_dev: u32,
     pub skb_dst: u32,
     pub skb_sk: u32,
@@ -68,8 +63,6 @@ pub struct Layout {
     pub iter_ubuf: u32,
     /// `SKB_DROP_REASON_NETFILTER_DROP`.
     pub netfilter_drop: u32,
-    /// Ticks a second of `jiffies` (`CONFIG_HZ`), for `lsndtime`.
-    pub hz: u32,
     /// 1 where `tcp_send_reset` has its third argument.
     pub reset_has_reason: u32,
     /// 1 where `mark_victim` passes a task, 0 where it passes a pid.

@@ -164,7 +164,7 @@ pub struct Flow {
     pub heard: u32,
     /// Bytes of the heard message that were looked at for the end of its header.
     pub scanned: u32,
-    /// Milliseconds since data was last sent or received on the socket, whichever is later.
+    /// Milliseconds since the holder last sent anything.
     pub quiet_ms: u32,
     /// The socket's error (`sk_err`), an errno.
     pub error: u16,

@@ -1,0 +1,226 @@
+//! What is kept beside each socket while it lives, and how it leaves as a [`Flow`].
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    bindings::BPF_SK_STORAGE_GET_F_CREATE,
+    btf_maps::SkStorage,
+    helpers::{bpf_ktime_get_ns, generated::bpf_sk_storage_get},
+    macros::{btf_map, map},
+    maps::LruHashMap,
+};
+use probe502_common::{Flow, HEAD, Header, Task, Tuple, flag, kind};
+
+use crate::{
+    emit,
+    kernel::{self, Sock},
+};
+
+/// One socket's life so far. The kernel frees it with the socket.
+#[repr(C)]
+pub struct Connection {
+    pub said_head: [u8; HEAD],
+    pub heard_head: [u8; HEAD],
+    pub cookie: u64,
+    pub owner: Task,
+    pub tuple: Tuple,
+    pub netns: u32,
+    pub error: u16,
+    pub soft_error: u16,
+    pub opened_at: u64,
+    pub established_at: u64,
+    pub fin_at: u64,
+    pub reset_at: u64,
+    pub said_at: u64,
+    pub heard_at: u64,
+    pub heard_before_at: u64,
+    /// When the holder last sent anything.
+    pub spoke_at: u64,
+    /// Bytes received when the last message said began.
+    pub received_mark: u64,
+    /// The sequence number at which the last message said began.
+    pub said_mark: u32,
+    pub said: u32,
+    pub heard: u32,
+    pub scanned: u32,
+    pub flags: u16,
+    pub said_head_length: u16,
+    pub heard_head_length: u16,
+    pub role: u8,
+    pub speaker: u8,
+    /// The TCP state that the kernel ended it in.
+    pub ended_state: u8,
+    /// Its holder has let go, and that was dealt with.
+    pub gone: u8,
+    pub padding: [u8; 6],
+    /// Never used: the verifier bounds an append to a head by the head's length plus its own size,
+    /// as if it could reach this far.
+    pub slack: [u8; 64],
+}
+
+/// Who speaks (`Connection::speaker`).
+pub const NOBODY: u8 = 0;
+pub const HOLDER: u8 = 1;
+pub const OTHER_END: u8 = 2;
+
+/// Unbounded by itself: as many as there are sockets, some 900 bytes each.
+#[btf_map]
+static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
+
+/// For each thread, the last connection that it let go of after hearing something on it: only a
+/// failed answer makes it worth telling. Full: the least recently used thread is forgotten.
+#[map]
+static HELD_BACK: LruHashMap<u32, Flow> = LruHashMap::with_max_entries(4096, 0);
+
+/// What a new element of [`HELD_BACK`] is made from.
+static BLANK: Flow = zerocopy::transmute!([0u8; size_of::<Flow>()]);
+
+/// The storage of a socket; `socket` must be a pointer that the verifier knows as one.
+#[inline(always)]
+pub fn of(socket: *const c_void) -> Option<&'static mut Connection> {
+    storage(socket, 0)
+}
+
+/// The storage of a socket, made where there is none.
+#[inline(always)]
+pub fn of_new(socket: *const c_void) -> Option<&'static mut Connection> {
+    storage(socket, u64::from(BPF_SK_STORAGE_GET_F_CREATE))
+}
+
+#[inline(always)]
+fn storage(socket: *const c_void, flags: u64) -> Option<&'static mut Connection> {
+    let map = (&raw const CONNECTIONS).cast_mut().cast();
+    // SAFETY: the helper checks the socket; what it returns belongs to the socket, which outlives
+    // the program's run.
+    unsafe {
+        bpf_sk_storage_get(map, socket.cast_mut(), core::ptr::null_mut(), flags)
+            .cast::<Connection>()
+            .as_mut()
+    }
+}
+
+/// `CLOCK_MONOTONIC`, nanoseconds.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// The records' first member.
+#[inline(always)]
+pub fn header<T>(kind: u16, netns: u32) -> Header {
+    Header { kind, size: size_of::<T>() as u16, netns, at: now() }
+}
+
+impl Connection {
+    /// Keeps who and where, which the kernel forgets at the end.
+    #[inline(always)]
+    pub fn remember(&mut self, sock: Sock) {
+        sock.write_tuple(&mut self.tuple);
+        self.netns = sock.netns();
+    }
+
+    #[inline(always)]
+    pub fn has(&self, flag: u16) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Bytes of the last message heard; 0 while a said message is unanswered.
+    #[inline(always)]
+    pub fn heard_bytes(&self, received: u64) -> u64 {
+        received.wrapping_sub(self.received_mark)
+    }
+}
+
+/// What happened to a connection, and who did it.
+pub struct Moment {
+    pub kind: u16,
+    pub status: u16,
+    pub how: u8,
+    pub state: u8,
+    /// Bytes received so far (`tcp_sock.bytes_received`).
+    pub received: u64,
+    /// The sequence number after the last byte written.
+    pub written: u32,
+    pub unread: u32,
+    pub flags: u16,
+    /// The fact has an actor: the running task.
+    pub acted: bool,
+}
+
+/// Sends a connection's life with this moment at its end.
+#[inline(always)]
+pub fn send(connection: &Connection, moment: &Moment) {
+    emit::write::<Flow>(moment.kind, |flow| fill(flow, connection, moment));
+}
+
+/// Keeps it for this thread's next failed answer.
+#[inline(always)]
+pub fn hold_back(connection: &Connection, moment: &Moment) {
+    let tid = kernel::tid(kernel::current());
+    let place = HELD_BACK.get_ptr_mut(&tid).or_else(|| {
+        HELD_BACK.insert(&tid, &BLANK, 0).ok()?;
+        HELD_BACK.get_ptr_mut(&tid)
+    });
+    if let Some(place) = place {
+        // SAFETY: only this thread writes its own element, and it is running this program.
+        fill(unsafe { &mut *place }, connection, moment);
+    }
+}
+
+/// Sends what was held back for this thread, once.
+#[inline(always)]
+pub fn send_held_back(tid: u32) {
+    let Some(place) = HELD_BACK.get_ptr_mut(&tid) else { return };
+    // SAFETY: only this thread writes its own element, and it is running this program.
+    let flow = unsafe { &mut *place };
+    if flow.header.kind != 0 {
+        emit::send(kind::ENDED, flow);
+        flow.header.kind = 0;
+    }
+}
+
+#[inline(always)]
+fn fill(to: &mut Flow, from: &Connection, moment: &Moment) {
+    to.header = header::<Flow>(moment.kind, from.netns);
+    to.cookie = from.cookie;
+    to.task = Task::default();
+    if moment.acted {
+        kernel::write_task(kernel::current(), &mut to.task);
+    }
+    to.owner = from.owner;
+    to.tuple = from.tuple;
+    to.opened_at = from.opened_at;
+    to.established_at = from.established_at;
+    to.fin_at = from.fin_at;
+    to.reset_at = from.reset_at;
+    to.said_at = from.said_at;
+    to.heard_at = from.heard_at;
+    to.heard_before_at = from.heard_before_at;
+    to.said_bytes = u64::from(moment.written.wrapping_sub(from.said_mark));
+    to.heard_bytes = from.heard_bytes(moment.received);
+    to.unread = moment.unread;
+    to.said = from.said;
+    to.heard = from.heard;
+    to.scanned = from.scanned;
+    let quiet = to.header.at.saturating_sub(from.spoke_at) / 1_000_000;
+    to.quiet_ms = if from.spoke_at == 0 { 0 } else { quiet as u32 };
+    to.error = from.error;
+    to.soft_error = from.soft_error;
+    to.status = moment.status;
+    to.flags = from.flags | moment.flags;
+    to.role = from.role;
+    to.how = moment.how;
+    to.state = moment.state;
+    to.padding = [0; 5];
+    to.said_head_length = from.said_head_length;
+    to.heard_head_length = from.heard_head_length;
+    to.said_head = from.said_head;
+    to.heard_head = from.heard_head;
+}
+
+/// The flag that says whether the running task is dying.
+#[inline(always)]
+pub fn dying() -> u16 {
+    if kernel::is_exiting(kernel::current()) { flag::DYING } else { 0 }
+}

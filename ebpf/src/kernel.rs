@@ -1,0 +1,203 @@
+//! Following the kernel's pointers: the only file that does.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::{bpf_get_current_task, bpf_probe_read_kernel, generated};
+use probe502_common::{Task, Tuple};
+
+use crate::layout::{exists, layout};
+
+const AF_INET6: u16 = 10;
+const PF_EXITING: u32 = 4;
+/// `IPPROTO_TCP`.
+pub const TCP: u16 = 6;
+
+/// An address in kernel memory.
+#[derive(Clone, Copy)]
+pub struct Kernel(u64);
+
+impl Kernel {
+    pub fn at(pointer: *const c_void) -> Option<Self> {
+        (!pointer.is_null()).then_some(Self(pointer as u64))
+    }
+
+    /// The value at an offset of BTF's; `None` where this kernel has no such member.
+    #[inline(always)]
+    pub fn read<T: Copy>(self, offset: u32) -> Option<T> {
+        if !exists(offset) {
+            return None;
+        }
+        let from = (self.0 + u64::from(offset)) as *const T;
+        // SAFETY: the helper checks the address and fails on one that is not mapped.
+        unsafe { bpf_probe_read_kernel(from) }.ok()
+    }
+
+    /// Copies the value at an offset to its place; zeros where it cannot be read.
+    #[inline(always)]
+    pub fn copy<T>(self, offset: u32, to: &mut T) {
+        let to: *mut T = to;
+        let from = (self.0 + u64::from(offset)) as *const c_void;
+        if exists(offset) {
+            // SAFETY: the helper writes the size of a `T` of bytes, zeros where the address is not
+            // mapped; each `T` here is an integer or an array of bytes.
+            unsafe { generated::bpf_probe_read_kernel(to.cast(), size_of::<T>() as u32, from) };
+        }
+    }
+
+    /// The address that is stored at an offset; `None` where it is null.
+    #[inline(always)]
+    pub fn follow(self, offset: u32) -> Option<Self> {
+        let next: u64 = self.read(offset)?;
+        (next != 0).then_some(Self(next))
+    }
+
+    #[inline(always)]
+    pub fn plus(self, offset: u64) -> Self {
+        Self(self.0 + offset)
+    }
+}
+
+/// A `struct sock` (and the `tcp_sock` that it begins).
+#[derive(Clone, Copy)]
+pub struct Sock(pub Kernel);
+
+impl Sock {
+    pub fn at(pointer: *const c_void) -> Option<Self> {
+        Kernel::at(pointer).map(Self)
+    }
+
+    #[inline(always)]
+    pub fn protocol(self) -> u16 {
+        self.0.read(layout!(sock_protocol)).unwrap_or(0)
+    }
+
+    #[inline(always)]
+    pub fn netns(self) -> u32 {
+        self.0.follow(layout!(sock_net)).map_or(0, net_inum)
+    }
+
+    /// Both ends. Written in place: a hook's stack is 512 bytes.
+    #[inline(always)]
+    pub fn write_tuple(self, to: &mut Tuple) {
+        let port: u16 = self.0.read(layout!(sock_num)).unwrap_or(0);
+        to.local_port = port.to_be_bytes();
+        self.0.copy(layout!(sock_dport), &mut to.remote_port);
+        if self.0.read(layout!(sock_family)) == Some(AF_INET6) {
+            self.0.copy(layout!(sock_v6_rcv_saddr), &mut to.local);
+            self.0.copy(layout!(sock_v6_daddr), &mut to.remote);
+        } else {
+            write_mapped(self.0, layout!(sock_rcv_saddr), &mut to.local);
+            write_mapped(self.0, layout!(sock_daddr), &mut to.remote);
+        }
+        to.padding = [0; 4];
+    }
+
+    #[inline(always)]
+    pub fn error(self) -> u16 {
+        self.0.read::<i32>(layout!(sock_err)).unwrap_or(0) as u16
+    }
+
+    #[inline(always)]
+    pub fn soft_error(self) -> u16 {
+        self.0.read::<i32>(layout!(sock_err_soft)).unwrap_or(0) as u16
+    }
+
+    /// `close(2)` has begun: both directions are shut (`SHUTDOWN_MASK`).
+    #[inline(always)]
+    pub fn is_closing(self) -> bool {
+        self.0.read::<u8>(layout!(sock_shutdown)).unwrap_or(0) & 3 == 3
+    }
+
+    /// It has a file: `accept(2)` has taken it, or `connect(2)` made it.
+    #[inline(always)]
+    pub fn is_held(self) -> bool {
+        self.0.follow(layout!(sock_socket)).is_some()
+    }
+
+    #[inline(always)]
+    pub fn lingers_zero(self) -> bool {
+        let flags: u64 = self.0.read(layout!(sock_flags)).unwrap_or(0);
+        let time: u64 = self.0.read(layout!(sock_lingertime)).unwrap_or(1);
+        flags >> (layout!(linger_bit) & 63) & 1 == 1 && time == 0
+    }
+
+    #[inline(always)]
+    pub fn v6_only(self) -> bool {
+        // `skc_ipv6only` is bit 5 of the byte that begins with `skc_reuse:4` on little-endian.
+        self.0.read::<u8>(layout!(sock_ipv6only)).unwrap_or(0) & 0x20 != 0
+    }
+
+    #[inline(always)]
+    pub fn backlog(self) -> (u32, u32) {
+        let queued = self.0.read(layout!(sock_ack_backlog)).unwrap_or(0);
+        let limit = self.0.read(layout!(sock_max_ack_backlog)).unwrap_or(0);
+        (queued, limit)
+    }
+
+    /// Payload bytes received in order so far (`tcp_sock.bytes_received`).
+    #[inline(always)]
+    pub fn received(self) -> u64 {
+        self.0.read(layout!(tcp_bytes_received)).unwrap_or(0)
+    }
+
+    /// The sequence number after the last byte that the holder wrote.
+    #[inline(always)]
+    pub fn written(self) -> u32 {
+        self.0.read(layout!(tcp_write_seq)).unwrap_or(0)
+    }
+
+    /// Bytes that were received and never read; a FIN counts as one.
+    #[inline(always)]
+    pub fn unread(self) -> u32 {
+        let next: u32 = self.0.read(layout!(tcp_rcv_nxt)).unwrap_or(0);
+        let copied: u32 = self.0.read(layout!(tcp_copied_seq)).unwrap_or(next);
+        next.wrapping_sub(copied)
+    }
+}
+
+#[inline(always)]
+pub fn net_inum(net: Kernel) -> u32 {
+    net.read(layout!(net_inum)).unwrap_or(0)
+}
+
+/// An IPv4 address as RFC 4291, 2.5.5.2 maps it.
+#[inline(always)]
+pub fn write_mapped(from: Kernel, offset: u32, to: &mut [u8; 16]) {
+    *to = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0];
+    if let Some(v4) = to.last_chunk_mut::<4>() {
+        from.copy(offset, v4);
+    }
+}
+
+/// The running task. Right only where the hook runs in the actor's own context.
+#[inline(always)]
+pub fn current() -> Kernel {
+    // SAFETY: the helper has no preconditions.
+    Kernel(unsafe { bpf_get_current_task() })
+}
+
+/// What a `struct task_struct` says of itself, written in place.
+#[inline(always)]
+pub fn write_task(task: Kernel, to: &mut Task) {
+    to.pid = tgid(task);
+    to.tid = tid(task);
+    to.parent = task.follow(layout!(task_real_parent)).map_or(0, tgid);
+    let cred = task.follow(layout!(task_cred));
+    to.uid = cred.and_then(|cred| cred.read(layout!(cred_uid))).unwrap_or(0);
+    task.copy(layout!(task_comm), &mut to.comm);
+}
+
+#[inline(always)]
+pub fn tid(task: Kernel) -> u32 {
+    task.read(layout!(task_pid)).unwrap_or(0)
+}
+
+#[inline(always)]
+fn tgid(task: Kernel) -> u32 {
+    task.read(layout!(task_tgid)).unwrap_or(0)
+}
+
+#[inline(always)]
+pub fn is_exiting(task: Kernel) -> bool {
+    task.read::<u32>(layout!(task_flags)).unwrap_or(0) & PF_EXITING != 0
+}

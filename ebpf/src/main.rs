@@ -1,0 +1,25 @@
+//! The kernel programs: each hook is a doorway that reports one fact and concludes nothing.
+#![no_std]
+#![no_main]
+
+mod connection;
+mod drops;
+mod emit;
+mod kernel;
+mod layout;
+mod messages;
+mod packets;
+mod processes;
+mod resets;
+mod states;
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// Kernel helpers that need it (`bpf_probe_read_kernel` and others) check for this string.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,204 @@
+//! What leaves a socket, seen in its writer's own context (`tcp_sendmsg_locked`, Linux 6.16).
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    helpers::generated::{bpf_get_socket_cookie, bpf_probe_read_user},
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
+use probe502_common::{HEAD, flag, how, kind, role};
+
+use crate::{
+    connection::{self, Connection, HOLDER, Moment},
+    kernel::{self, Kernel, Sock, TCP},
+    layout::{is_watched, layout},
+};
+
+/// `struct iovec`: base, then length.
+const IOVEC_LENGTH: u32 = 8;
+
+#[btf_tracepoint(function = "tcp_sendmsg_locked")]
+pub fn tcp_sendmsg(ctx: BtfTracePointContext) -> i32 {
+    sent(ctx.arg(0), ctx.arg(1));
+    0
+}
+
+#[inline(always)]
+fn sent(socket: *const c_void, message: *const c_void) -> Option<()> {
+    let sock = Sock::at(socket)?;
+    let connection = connection_of(socket, sock)?;
+    let buffer = buffer(Kernel::at(message)?);
+    let received = sock.received();
+    connection.spoke_at = connection::now();
+    if begins(connection, received) {
+        let (base, length) = buffer?;
+        begin(connection, received, sock.written());
+        let length = read_user(&mut connection.said_head, base, length);
+        connection.said_head_length = length;
+        let status = status(&connection.said_head, length);
+        tell_if_watched(connection, status, received, sock.written());
+    } else if connection.role != role::DIALLED {
+        let (base, length) = buffer?;
+        append(connection, base, length);
+        // A pipelined answer begins although nothing was received since the last one.
+        let mut peek = [0; 16];
+        let length = read_user(&mut peek, base, length);
+        tell_if_watched(connection, status(&peek, length), received, sock.written());
+    }
+    None
+}
+
+/// Adds to the message's head what a writer of small pieces writes next.
+#[inline(always)]
+fn append(connection: &mut Connection, base: u64, length: u64) {
+    let Some((place, room)) = head_room(&mut connection.said_head, connection.said_head_length)
+    else {
+        return;
+    };
+    let size = if length > u64::from(room) { room } else { length as u32 };
+    // SAFETY: at most the room that is left; the helper checks the source.
+    let failed = unsafe { bpf_probe_read_user(place.cast(), size, base as *const _) };
+    if failed == 0 {
+        connection.said_head_length += size as u16;
+    }
+}
+
+/// Where a head's next bytes go, and how many fit; `None` where it is full.
+#[inline(always)]
+pub fn head_room(head: &mut [u8; HEAD], used: u16) -> Option<(*mut u8, u32)> {
+    let used = u32::from(used);
+    if used >= HEAD as u32 {
+        return None;
+    }
+    // SAFETY: `used` is within the head.
+    let place = unsafe { head.as_mut_ptr().add(used as usize) };
+    Some((place, HEAD as u32 - used))
+}
+
+/// The socket's storage, made here where the socket is older than the programs.
+#[inline(always)]
+fn connection_of(socket: *const c_void, sock: Sock) -> Option<&'static mut Connection> {
+    if let Some(known) = connection::of(socket) {
+        if known.netns == 0 {
+            known.remember(sock);
+        }
+        return Some(known);
+    }
+    if sock.protocol() != TCP {
+        return None;
+    }
+    let made = connection::of_new(socket)?;
+    // SAFETY: the helper checks the socket.
+    made.cookie = unsafe { bpf_get_socket_cookie(socket.cast_mut()) };
+    made.flags = flag::LATE | flag::ESTABLISHED;
+    made.remember(sock);
+    Some(made)
+}
+
+/// A message begins where the other end has spoken since the last one began, and after an interim
+/// answer (`1xx`, RFC 9110, 15.2).
+#[inline(always)]
+pub fn begins(connection: &Connection, received: u64) -> bool {
+    let interim = connection.said_head_length >= 12
+        && connection.said_head[4] == b'/'
+        && connection.said_head[9] == b'1';
+    connection.said == 0 || received != connection.received_mark || interim
+}
+
+#[inline(always)]
+pub fn begin(connection: &mut Connection, received: u64, written: u32) {
+    connection.heard_before_at = connection.heard_at;
+    connection.said_at = connection.spoke_at;
+    connection.said = connection.said.wrapping_add(1);
+    connection.received_mark = received;
+    connection.said_mark = written;
+    connection.speaker = HOLDER;
+    connection.heard_head_length = if connection.role == role::DIALLED {
+        0
+    } else {
+        connection.heard_head_length
+    };
+    if connection.role == role::DIALLED {
+        kernel::write_task(kernel::current(), &mut connection.owner);
+    }
+}
+
+#[inline(always)]
+pub fn tell_if_watched(
+    connection: &Connection,
+    status: Option<u16>,
+    received: u64,
+    written: u32,
+) -> Option<()> {
+    let status = status?;
+    if connection.role != role::DIALLED && is_watched(status) {
+        tell(connection, status, received, written);
+    }
+    None
+}
+
+/// A failed answer leaves: first what its thread held back, then the answer itself.
+#[inline(always)]
+fn tell(connection: &Connection, status: u16, received: u64, written: u32) {
+    connection::send_held_back(kernel::tid(kernel::current()));
+    let moment = Moment {
+        kind: kind::ANSWERED,
+        status,
+        how: how::OPEN,
+        state: 1,
+        received,
+        written,
+        unread: 0,
+        flags: connection::dying() | flag::HELD,
+        acted: true,
+    };
+    connection::send(connection, &moment);
+}
+
+/// The status code where the bytes begin as a status line (RFC 9112, 4); `None` otherwise.
+#[inline(always)]
+pub fn status(head: &[u8], length: u16) -> Option<u16> {
+    let line = head.first_chunk::<12>()?;
+    let begins = length >= 12
+        && line[0] == b'H'
+        && line[1] == b'T'
+        && line[2] == b'T'
+        && line[3] == b'P'
+        && line[4] == b'/'
+        && line[8] == b' ';
+    if !begins {
+        return None;
+    }
+    let digit = |byte: u8| u16::from(byte.wrapping_sub(b'0'));
+    Some(digit(line[9]) * 100 + digit(line[10]) * 10 + digit(line[11]))
+}
+
+/// The first piece of the writer's buffer: its address and length in the writer's own memory.
+#[inline(always)]
+fn buffer(message: Kernel) -> Option<(u64, u64)> {
+    let iterator = message.plus(u64::from(layout!(msg_iter)));
+    let kind = u32::from(iterator.read::<u8>(layout!(iter_type))?);
+    let skip: u64 = iterator.read(layout!(iter_offset))?;
+    if kind == layout!(iter_ubuf) {
+        let base: u64 = iterator.read(layout!(iter_iov))?;
+        return Some((base + skip, iterator.read(layout!(iter_count))?));
+    }
+    if kind == layout!(iter_iovec) {
+        let piece = iterator.follow(layout!(iter_iov))?;
+        let base: u64 = piece.read(0)?;
+        let length: u64 = piece.read(IOVEC_LENGTH)?;
+        return Some((base + skip, length.saturating_sub(skip)));
+    }
+    None
+}
+
+/// Copies the start of the writer's buffer; returns how many bytes, 0 where it is not resident.
+#[inline(always)]
+fn read_user<const N: usize>(to: &mut [u8; N], base: u64, length: u64) -> u16 {
+    const { assert!(N <= HEAD) };
+    let size = if length > N as u64 { N as u32 } else { length as u32 };
+    // SAFETY: at most N bytes go into an array of N; the helper checks the source.
+    let failed = unsafe { bpf_probe_read_user(to.as_mut_ptr().cast(), size, base as *const _) };
+    if failed == 0 { size as u16 } else { 0 }
+}

@@ -1,0 +1,97 @@
+//! RSTs that this host sends and receives (`include/trace/events/tcp.h`).
+
+use core::ffi::c_void;
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use probe502_common::{Reset, Tuple, flag, kind, role};
+
+use crate::{
+    connection, emit,
+    kernel::{Kernel, Sock},
+    layout::layout,
+    packets,
+};
+
+#[btf_tracepoint(function = "tcp_send_reset")]
+pub fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
+    let reason = if layout!(reset_has_reason) == 1 { ctx.arg(2) } else { u32::MAX };
+    reset_sent(ctx.arg(0), ctx.arg(1), reason);
+    0
+}
+
+#[btf_tracepoint(function = "tcp_receive_reset")]
+pub fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
+    reset_heard(ctx.arg(0));
+    0
+}
+
+/// ICMP errors come this way; the local port is about to be forgotten.
+#[btf_tracepoint(function = "inet_sk_error_report")]
+pub fn inet_sk_error_report(ctx: BtfTracePointContext) -> i32 {
+    error_heard(ctx.arg(0));
+    0
+}
+
+#[inline(always)]
+fn reset_sent(socket: *const c_void, packet: *const c_void, reason: u32) -> Option<()> {
+    // A RST that a dialling socket sends is a consequence: its holder gave up.
+    let known = if socket.is_null() { None } else { connection::of(socket) };
+    let (cookie, role) = known.as_ref().map_or((0, role::UNKNOWN), |known| (known.cookie, known.role));
+    if role == role::DIALLED {
+        return None;
+    }
+    let headers = Kernel::at(packet).and_then(packets::Headers::of);
+    emit::write::<Reset>(kind::RESET, |record| {
+        let netns = Kernel::at(packet).map_or(0, packets::netns);
+        record.header = connection::header::<Reset>(kind::RESET, netns);
+        record.cookie = cookie;
+        record.reason = reason;
+        record.role = role;
+        record.padding = [0; 3];
+        if let Some(headers) = headers {
+            headers.write_tuple(&mut record.tuple);
+            reverse(&mut record.tuple);
+        } else if let Some(known) = known {
+            record.tuple = known.tuple;
+            record.header.netns = known.netns;
+        } else if let Some(sock) = Sock::at(socket) {
+            sock.write_tuple(&mut record.tuple);
+            record.header.netns = sock.netns();
+        }
+    });
+    None
+}
+
+#[inline(always)]
+fn reset_heard(socket: *const c_void) -> Option<()> {
+    let connection = connection::of(socket)?;
+    connection.reset_at = connection::now();
+    connection.flags |= flag::RESET_HEARD;
+    keep_port(socket, connection)
+}
+
+#[inline(always)]
+fn error_heard(socket: *const c_void) -> Option<()> {
+    let connection = connection::of(socket)?;
+    let sock = Sock::at(socket)?;
+    let soft = sock.soft_error();
+    if soft != 0 {
+        connection.soft_error = soft;
+    }
+    keep_port(socket, connection)
+}
+
+#[inline(always)]
+fn keep_port(socket: *const c_void, connection: &mut connection::Connection) -> Option<()> {
+    if connection.tuple.local_port == [0; 2] {
+        connection.remember(Sock::at(socket)?);
+    }
+    None
+}
+
+/// The packet came from the other end; the record speaks of ours.
+#[inline(always)]
+const fn reverse(tuple: &mut Tuple) {
+    core::mem::swap(&mut tuple.local, &mut tuple.remote);
+    core::mem::swap(&mut tuple.local_port, &mut tuple.remote_port);
+}

@@ -1,0 +1,286 @@
+//! Connections and listeners that come, change and go (`inet_sock_set_state`, `tcp_destroy_sock`).
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    helpers::generated::bpf_get_socket_cookie, macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
+use probe502_common::{HEAD, Listener, flag, how, kind, role};
+
+use crate::{
+    connection::{self, Connection, HOLDER, Moment, NOBODY, OTHER_END},
+    emit, kernel,
+    kernel::{Sock, TCP},
+};
+
+// net/tcp_states.h
+const ESTABLISHED: u8 = 1;
+const SYN_SENT: u8 = 2;
+const SYN_RECV: u8 = 3;
+const FIN_WAIT1: u8 = 4;
+const CLOSE: u8 = 7;
+const CLOSE_WAIT: u8 = 8;
+const LAST_ACK: u8 = 9;
+const LISTEN: u8 = 10;
+
+/// A connection that its holder closes after this long in silence was closed by an idle timer, not
+/// at the end of an answer. A judgement of probe502's own; the shortest timers in use are a second.
+const IDLE: u64 = 100_000_000;
+
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn set_state(ctx: BtfTracePointContext) -> i32 {
+    let (old, new): (u32, u32) = (ctx.arg(1), ctx.arg(2));
+    changed(ctx.arg(0), old as u8, new as u8);
+    0
+}
+
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+pub fn destroy_sock(ctx: BtfTracePointContext) -> i32 {
+    released(ctx.arg(0));
+    0
+}
+
+#[inline(always)]
+fn changed(socket: *const c_void, old: u8, new: u8) -> Option<()> {
+    let sock = Sock::at(socket)?;
+    if sock.protocol() != TCP {
+        return None;
+    }
+    match (old, new) {
+        (LISTEN, CLOSE) => listener(socket, sock, kind::LISTENED),
+        (_, LISTEN) => listener(socket, sock, kind::LISTENS),
+        (CLOSE, SYN_SENT) => dialled(socket, sock),
+        (SYN_SENT, ESTABLISHED) => connected(socket, sock),
+        (SYN_RECV, ESTABLISHED) => accepted(socket, sock),
+        (ESTABLISHED, CLOSE_WAIT) => fin_heard(socket),
+        (ESTABLISHED, FIN_WAIT1) | (CLOSE_WAIT, LAST_ACK) => {
+            let_go(socket, sock, how::FIN, old)
+        }
+        (ESTABLISHED | SYN_SENT | CLOSE_WAIT, CLOSE) => closed(socket, sock, old),
+        _ => None,
+    }
+}
+
+#[inline(never)]
+fn listener(socket: *const c_void, sock: Sock, kind: u16) -> Option<()> {
+    emit::write::<Listener>(kind, |record| {
+        record.header = connection::header::<Listener>(kind, sock.netns());
+        // SAFETY: the helper checks the socket.
+        record.cookie = unsafe { bpf_get_socket_cookie(socket.cast_mut()) };
+        kernel::write_task(kernel::current(), &mut record.task);
+        sock.write_tuple(&mut record.tuple);
+        (record.queued, record.limit) = sock.backlog();
+        record.flags = connection::dying();
+        record.v6_only = u8::from(sock.v6_only());
+        record.padding = [0; 5];
+    });
+    None
+}
+
+#[inline(always)]
+fn dialled(socket: *const c_void, sock: Sock) -> Option<()> {
+    let connection = begin(socket, sock, role::DIALLED)?;
+    kernel::write_task(kernel::current(), &mut connection.owner);
+    None
+}
+
+#[inline(always)]
+fn accepted(socket: *const c_void, sock: Sock) -> Option<()> {
+    let connection = begin(socket, sock, role::ACCEPTED)?;
+    connection.established_at = connection.opened_at;
+    connection.flags = flag::ESTABLISHED;
+    None
+}
+
+/// A socket may dial again after a failure: nothing of the earlier life stays.
+#[inline(always)]
+fn begin(
+    socket: *const c_void,
+    sock: Sock,
+    role: u8,
+) -> Option<&'static mut Connection> {
+    let connection = connection::of_new(socket)?;
+    // SAFETY: the helper checks the socket.
+    connection.cookie = unsafe { bpf_get_socket_cookie(socket.cast_mut()) };
+    connection.remember(sock);
+    connection.opened_at = connection::now();
+    connection.role = role;
+    connection.flags = 0;
+    connection.error = 0;
+    connection.soft_error = 0;
+    connection.gone = 0;
+    connection.speaker = NOBODY;
+    Some(connection)
+}
+
+#[inline(always)]
+fn connected(socket: *const c_void, sock: Sock) -> Option<()> {
+    let connection = connection::of(socket)?;
+    connection.remember(sock);
+    connection.established_at = connection::now();
+    connection.flags |= flag::ESTABLISHED;
+    None
+}
+
+#[inline(always)]
+fn fin_heard(socket: *const c_void) -> Option<()> {
+    let connection = connection::of(socket)?;
+    connection.fin_at = connection::now();
+    connection.flags |= flag::FIN_HEARD;
+    None
+}
+
+/// By the kernel (an error is set), by `close(2)` (both directions are shut), or by its listener's
+/// end (neither: `inet_csk_listen_stop` disconnects children that were never accepted).
+#[inline(never)]
+fn closed(socket: *const c_void, sock: Sock, old: u8) -> Option<()> {
+    let error = sock.error();
+    if error != 0 {
+        let connection = connection::of(socket)?;
+        connection.error = error;
+        connection.ended_state = old;
+        return None;
+    }
+    let how = if !sock.is_closing() {
+        if sock.is_held() { how::RELEASED } else { how::QUEUED }
+    } else if old == SYN_SENT {
+        how::RELEASED
+    } else if sock.unread() > 0 {
+        how::UNREAD
+    } else if sock.lingers_zero() {
+        how::LINGER
+    } else {
+        how::RELEASED
+    };
+    let_go(socket, sock, how, old)
+}
+
+/// A socket that the kernel had ended is given back by its holder.
+#[inline(always)]
+fn released(socket: *const c_void) -> Option<()> {
+    let connection = connection::of(socket)?;
+    if connection.role == role::ACCEPTED {
+        return None;
+    }
+    let state = connection.ended_state;
+    let_go(socket, Sock::at(socket)?, how::RELEASED, state)
+}
+
+#[inline(never)]
+fn let_go(socket: *const c_void, sock: Sock, how: u8, state: u8) -> Option<()> {
+    let connection = match connection::of(socket) {
+        Some(known) => known,
+        None => stranger(socket, sock)?,
+    };
+    if connection.gone == 1 {
+        return None;
+    }
+    connection.gone = 1;
+    if connection.netns == 0 {
+        connection.remember(sock);
+    }
+    let received = sock.received();
+    let worth = worth(connection, how, received, sock);
+    if matches!(worth, Worth::Nothing) {
+        return None;
+    }
+    let held = if sock.is_held() { flag::HELD } else { 0 };
+    let fin = u32::from(connection.has(flag::FIN_HEARD));
+    let moment = Moment {
+        kind: kind::ENDED,
+        status: 0,
+        how,
+        state,
+        received,
+        written: sock.written(),
+        unread: sock.unread().saturating_sub(fin),
+        flags: connection::dying() | held,
+        acted: true,
+    };
+    match worth {
+        Worth::Telling => connection::send(connection, &moment),
+        Worth::Keeping => connection::hold_back(connection, &moment),
+        Worth::Nothing => {}
+    }
+    None
+}
+
+/// A socket that was never seen before it ends.
+#[inline(always)]
+fn stranger(socket: *const c_void, sock: Sock) -> Option<&'static mut Connection> {
+    let made = connection::of_new(socket)?;
+    // SAFETY: the helper checks the socket.
+    made.cookie = unsafe { bpf_get_socket_cookie(socket.cast_mut()) };
+    made.flags = flag::LATE | flag::ESTABLISHED;
+    made.remember(sock);
+    Some(made)
+}
+
+/// What a connection's end is worth to the agent.
+enum Worth {
+    /// An end like any other.
+    Nothing,
+    /// It may explain a failed answer of the same thread, if one follows.
+    Keeping,
+    /// A request had no answer, or its holder died.
+    Telling,
+}
+
+#[inline(always)]
+fn worth(connection: &Connection, how: u8, received: u64, sock: Sock) -> Worth {
+    let heard_more = received != connection.received_mark;
+    let is_dying = || kernel::is_exiting(kernel::current());
+    match connection.role {
+        role::DIALLED if connection.said > 0 && heard_more => Worth::Keeping,
+        role::DIALLED => Worth::Telling,
+        role::ACCEPTED => {
+            let unanswered = heard_more && connection.speaker != HOLDER;
+            let told = unanswered
+                || how == how::QUEUED
+                || timed_out(connection)
+                || cut_short(connection, sock)
+                || is_dying();
+            if told { Worth::Telling } else { Worth::Nothing }
+        }
+        _ => match connection.speaker {
+            HOLDER | OTHER_END if heard_more && connection.said > 0 => Worth::Keeping,
+            HOLDER | OTHER_END => Worth::Telling,
+            _ => Worth::Telling,
+        },
+    }
+}
+
+/// Its holder closed it after a silence: an idle timer.
+#[inline(always)]
+fn timed_out(connection: &Connection) -> bool {
+    let silence = connection::now().saturating_sub(connection.spoke_at);
+    connection.said > 0 && !connection.has(flag::FIN_HEARD) && silence >= IDLE
+}
+
+/// A short answer that ended before its header did (RFC 9112, 2.1).
+#[inline(always)]
+fn cut_short(connection: &Connection, sock: Sock) -> bool {
+    let length = sock.written().wrapping_sub(connection.said_mark);
+    if connection.said == 0 || length > HEAD as u32 {
+        return false;
+    }
+    !has_header_end(&connection.said_head, u32::from(connection.said_head_length))
+}
+
+#[inline(always)]
+fn has_header_end(head: &[u8; HEAD], length: u32) -> bool {
+    let mut index = 3;
+    while index < HEAD {
+        if index as u32 >= length {
+            return false;
+        }
+        if head[index] == b'\n'
+            && (head[index - 1] == b'\n' || head[index - 1] == b'\r' && head[index - 2] == b'\n')
+        {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
