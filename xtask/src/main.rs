@@ -1,2 +1,52 @@
-//! To come.
-fn main() {}
+//! Every chore of probe502, as `cargo xtask …`.
+
+mod bench;
+mod demo;
+mod ebpf;
+mod packages;
+mod process;
+mod repository;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", about = "Every chore of probe502")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Build ebpf/probe502.bpf.o from source; installs the toolchain it needs.
+    Ebpf(ebpf::Arguments),
+    /// Build the agent and show it naming a dozen real failures on loopback.
+    Demo(demo::Arguments),
+    /// Run every test, from the house rules to real faults behind a real nginx.
+    Test(test::Arguments),
+    /// Check the house rules.
+    Tidy,
+    /// Measure what the agent costs nginx, side by side in one run.
+    Bench(bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().chore {
+        Chore::Ebpf(arguments) => ebpf::run(&arguments),
+        Chore::Demo(arguments) => demo::run(&arguments),
+        Chore::Test(arguments) => test::run(&arguments),
+        Chore::Tidy => tidy::run(),
+        Chore::Bench(arguments) => bench::run(&arguments),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
