@@ -1,1 +1,16 @@
-//! To come.
+//! The harness of the end-to-end tests: real gateways, upstreams that really break, the real binary.
+
+pub mod agent;
+pub mod cgroup;
+pub mod client;
+pub mod firewall;
+pub mod lines;
+pub mod netns;
+pub mod nginx;
+pub mod repertoire;
+pub mod running;
+pub mod skip;
+pub mod stage;
+pub mod upstream;
+pub mod venv;
+pub mod watch;

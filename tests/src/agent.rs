@@ -1,0 +1,128 @@
+//! The real `probe502` binary, run as its users run it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::running::Running;
+
+/// Far above the half second that attaching may take, for a busy machine.
+const ATTACHING: Duration = Duration::from_secs(20);
+
+/// One verdict as it came.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The line, parsed.
+    pub verdict: Value,
+    /// The line.
+    pub line: String,
+    /// When it came.
+    pub at: Instant,
+}
+
+impl Seen {
+    /// A field by its JSON pointer, as text; empty where absent.
+    #[must_use]
+    pub fn field(&self, pointer: &str) -> &str {
+        self.verdict.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+/// How a finished agent ended and all that it said.
+pub struct Report {
+    /// Its exit.
+    pub status: ExitStatus,
+    /// Its verdicts, in order.
+    pub verdicts: Vec<Seen>,
+    /// Its standard output, to the byte.
+    pub output: String,
+    /// Its standard error.
+    pub messages: String,
+}
+
+impl Report {
+    /// The counters of `--stats`.
+    ///
+    /// # Errors
+    /// When they were not printed.
+    pub fn stats(&self) -> Result<Value> {
+        let line = self.messages.lines().rev().find_map(|line| line.strip_prefix("stats "));
+        Ok(serde_json::from_str(line.with_context(|| format!("no stats in: {}", self.messages))?)?)
+    }
+}
+
+/// A running `probe502 watch -o json`.
+pub struct Agent {
+    running: Running,
+}
+
+impl Agent {
+    /// Starts it and waits until it watches.
+    ///
+    /// # Errors
+    /// When it does not come to watch.
+    pub fn watch(options: &[&str]) -> Result<Self> {
+        let mut command = Command::new(binary()?);
+        let running = Running::start(command.args(["watch", "-o", "json"]).args(options))?;
+        let watching = running.err.wait(ATTACHING, |line| line.starts_with("watching"));
+        ensure!(watching.is_some(), "the agent does not watch: {}", running.err.text());
+        Ok(Self { running })
+    }
+
+    /// The first verdict that fits, waiting for it.
+    #[must_use]
+    pub fn verdict(&self, patience: Duration, fits: impl Fn(&Seen) -> bool) -> Option<Seen> {
+        let line = self.running.out.wait(patience, |line| {
+            seen(line, Instant::now()).is_some_and(|seen| fits(&seen))
+        })?;
+        seen(&line.text, line.at)
+    }
+
+    /// What it has said so far on standard error.
+    #[must_use]
+    pub fn messages(&self) -> String {
+        self.running.err.text()
+    }
+
+    /// Ends it as Ctrl-C does and takes all that it said.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn finish(mut self) -> Result<Report> {
+        let status = self.running.end("INT", Duration::from_secs(10))?;
+        let lines = self.running.out.all();
+        let verdicts = lines.iter().filter_map(|line| seen(&line.text, line.at)).collect();
+        Ok(Report { status, verdicts, output: self.running.out.text(), messages: self.running.err.text() })
+    }
+}
+
+fn seen(line: &str, at: Instant) -> Option<Seen> {
+    let verdict = serde_json::from_str(line).ok()?;
+    Some(Seen { verdict, line: line.to_owned(), at })
+}
+
+/// The binary: `PROBE502_BIN`, else the release build, made first.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("PROBE502_BIN") {
+        return Ok(path.into());
+    }
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    built.clone().map_err(anyhow::Error::msg)
+}
+
+fn build() -> Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let output = cargo.args(["build", "--release", "--quiet", "-p", "probe502"]).current_dir(&root).output()?;
+    ensure!(output.status.success(), "cargo build: {}", String::from_utf8_lossy(&output.stderr));
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    Ok(target.join("release/probe502"))
+}

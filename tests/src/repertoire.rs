@@ -1,0 +1,75 @@
+//! The faults of `faulty.py` that need nothing but a request: their names, and what must be said of them.
+
+use anyhow::Result;
+
+use crate::client::{Answer, next_id};
+use crate::nginx::Nginx;
+use crate::watch::{Sure, Watch};
+
+/// One fault.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// Its name in the request's path.
+    pub name: &'static str,
+    /// The method to ask by.
+    pub method: &'static str,
+    /// The cause that its verdict must name.
+    pub cause: &'static str,
+}
+
+const fn get(name: &'static str, cause: &'static str) -> Fault {
+    Fault { name, method: "GET", cause }
+}
+
+/// Each has a proof on its socket or its process.
+pub const FAULTS: &[Fault] = &[
+    get("close-without-answer", "app.closed-without-answer"),
+    get("partial-status", "app.closed-mid-header"),
+    get("partial-header", "app.closed-mid-header"),
+    get("reset-linger", "app.reset-linger"),
+    Fault { name: "reset-unread", method: "POST", cause: "app.reset-unread" },
+    get("malformed-header", "protocol.malformed"),
+    get("header-too-big", "protocol.header-too-big"),
+    get("says-502", "relayed.upstream"),
+    get("segv", "process.crash"),
+    get("abort", "process.crash"),
+    get("exit-early", "process.exit"),
+    get("exit-late", "process.exit"),
+    get("unhandled", "process.exit"),
+    get("killed-by-master", "process.killed.by-parent"),
+];
+
+impl Fault {
+    /// Asks for this fault, on a connection and a path of its own.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub fn ask(&self, gateway: &Nginx) -> Result<Answer> {
+        let path = format!("/fault/{}/{}", self.name, next_id());
+        let body: &[u8] = if self.method == "POST" { &[b'b'; 2048] } else { b"" };
+        gateway.client()?.ask(self.method, &path, body)
+    }
+}
+
+/// Breaks in every way, one after the other, with good requests between that warm the pool.
+///
+/// # Errors
+/// When an answer does not come.
+pub fn each(gateway: &Nginx, watch: &mut Watch) -> Result<()> {
+    for fault in FAULTS {
+        let good = gateway.get("/ok")?;
+        anyhow::ensure!(good.status == 200, "a good request got {}", good.status);
+        watch.expect(&fault.ask(gateway)?, fault.cause, Sure::Proven);
+    }
+    Ok(())
+}
+
+/// The fault of this name.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn fault(name: &str) -> Fault {
+    let found = FAULTS.iter().find(|fault| fault.name == name);
+    *found.unwrap_or_else(|| panic!("no fault is called {name}"))
+}

@@ -1,0 +1,97 @@
+//! Two idle timers collide on a pooled connection.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use probe502_tests::client::{Answer, Client, next_id};
+use probe502_tests::firewall::Firewall;
+use probe502_tests::skip::{say, unable};
+use probe502_tests::stage::Stage;
+use probe502_tests::upstream::Upstream;
+use probe502_tests::watch::Sure;
+
+/// The upstream closes its idle connection, its FIN is lost on the way, and the next request goes out.
+fn with_the_fin_in_flight(stage: &Stage, client: &mut Client) -> Result<Firewall> {
+    ensure!(client.get("/ok")?.status == 200, "the pool was not warmed");
+    let rule = format!("tcp sport {} tcp flags & fin == fin drop", stage.upstream.port);
+    let firewall = Firewall::rule("output", &rule)?;
+    stage.upstream.hears("idle-closed")?;
+    Ok(firewall)
+}
+
+#[test]
+fn a_post_meets_the_fin_in_flight() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let mut stage = Stage::faulty(&["--share", "threads", "--idle", "0.5"])?;
+    let mut client = stage.gateway.client()?;
+    let firewall = with_the_fin_in_flight(&stage, &mut client)?;
+    let answer = client.post(&format!("/fault/ok/{}", next_id()))?;
+    drop(firewall);
+    stage.watch.expect(&answer, "keepalive.race", Sure::Proven);
+    stage.end()
+}
+
+#[test]
+fn a_process_that_leaves_with_its_idle_connection() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let mut stage = Stage::faulty(&["--idle", "0.5"])?;
+    let mut client = stage.gateway.client()?;
+    let firewall = with_the_fin_in_flight(&stage, &mut client)?;
+    let answer = client.post(&format!("/fault/ok/{}", next_id()))?;
+    drop(firewall);
+    stage.watch.expect(&answer, "keepalive.race", Sure::Proven);
+    stage.end()
+}
+
+#[test]
+fn a_get_is_retried_and_has_no_verdict() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let stage = Stage::faulty(&["--share", "threads", "--idle", "0.5"])?;
+    let mut client = stage.gateway.client()?;
+    let _firewall = with_the_fin_in_flight(&stage, &mut client)?;
+    let answer = client.get(&format!("/fault/ok/{}", next_id()))?;
+    ensure!(answer.status == 200, "nginx did not try again: {}", answer.status);
+    stage.end()
+}
+
+/// Requests exactly as far apart as uvicorn's timer: some arrive as it closes.
+#[test]
+fn uvicorns_timer_against_nginxs_pool() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let mut stage = Stage::of(Upstream::uvicorn(&["--timeout-keep-alive", "1", "--log-level", "warning"])?)?;
+    let gateway = stage.gateway.addr;
+    let clients: Vec<_> =
+        (0..12).map(|_| std::thread::spawn(move || a_second_apart(Client::connect(gateway)?))).collect();
+    let mut failed = Vec::new();
+    for client in clients {
+        failed.extend(client.join().map_err(|_| anyhow::anyhow!("a client panicked"))??);
+    }
+    for answer in &failed {
+        stage.watch.expect(answer, "keepalive.race", Sure::Proven);
+    }
+    say(&format!("{} natural races in {} requests", failed.len(), 12 * ROUNDS));
+    stage.end()
+}
+
+const ROUNDS: u32 = 10;
+
+fn a_second_apart(mut client: Client) -> Result<Vec<Answer>> {
+    let mut failed = Vec::new();
+    for _ in 0..ROUNDS {
+        let began = Instant::now();
+        let answer = client.post(&format!("/race/{}", next_id()))?;
+        if answer.status != 200 {
+            failed.push(answer);
+        }
+        std::thread::sleep(Duration::from_secs(1).saturating_sub(began.elapsed()));
+    }
+    Ok(failed)
+}

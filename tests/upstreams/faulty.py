@@ -1,0 +1,125 @@
+"""An upstream that breaks as the request's path says: /fault/NAME/ID breaks that way, all else is a good 200.
+
+Prints `listening HOST PORT` when ready. Takes orders on stdin (`close`, `listen PORT`), answers them
+on stdout, and ends with its stdin, so it never outlives the test that started it.
+"""
+
+import argparse
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import threading
+
+import faults
+import wire
+
+
+def options():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--backlog", type=int, default=1024)
+    parser.add_argument("--idle", type=float, default=60.0, help="seconds a kept-alive connection may idle")
+    parser.add_argument("--share", choices=["fork", "threads"], default="fork",
+                        help="fork: a process a connection, so that a death spares the listener")
+    parser.add_argument("--never-accept", action="store_true")
+    return parser.parse_args()
+
+
+def listen(host, port, backlog):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(backlog)
+    wire.say(f"listening {host} {listener.getsockname()[1]}")
+    return listener
+
+
+def serve(conn, idle, tell_master):
+    """Answers requests until the peer leaves, the idle timer fires or a fault ends it."""
+    with conn:
+        conn.settimeout(idle)
+        while True:
+            try:
+                head = wire.take_head(conn)
+            except TimeoutError:
+                conn.close()
+                wire.say("idle-closed")
+                return
+            if not head:
+                return
+            path = head.split(b" ")[1].decode("latin-1")
+            if path.startswith("/fault/"):
+                _, _, name, ident = path.split("/")[:4]
+                if not faults.FAULTS[name](wire.Exchange(conn, head, ident, tell_master)):
+                    return
+            elif not faults.ok(wire.Exchange(conn, head, "", tell_master)):
+                return
+
+
+def serve_in_child(conn, listener, idle, masters_pipe):
+    """A process for one connection; returns in the parent only."""
+    if os.fork() != 0:
+        conn.close()
+        return
+    signal.alarm(60)
+    listener.close()
+    os.close(0)
+    serve(conn, idle, lambda order: os.write(masters_pipe, order.encode() + b"\n"))
+    os._exit(0)
+
+
+def serve_in_thread(conn, idle):
+    thread = threading.Thread(target=serve, args=(conn, idle, None), daemon=True)
+    thread.start()
+
+
+def obey(order, args, listeners):
+    words = order.split()
+    if words[0] == "close":
+        listeners.pop().close()
+        wire.say("closed")
+    elif words[0] == "listen":
+        listeners.append(listen(args.host, int(words[1]), args.backlog))
+    elif words[0] == "kill":
+        os.kill(int(words[1]), signal.Signals[words[2]])
+
+
+def accept_from(listener, args, masters_pipe):
+    try:
+        conn, _ = listener.accept()
+    except ConnectionError:
+        return
+    if args.share == "fork":
+        serve_in_child(conn, listener, args.idle, masters_pipe)
+    else:
+        serve_in_thread(conn, args.idle)
+
+
+def main():
+    args = options()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if args.share == "fork":
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    orders, masters_pipe = os.pipe()
+    listeners = [listen(args.host, args.port, args.backlog)]
+    while True:
+        watched = [] if args.never_accept else listeners
+        ready, _, _ = select.select([*watched, 0, orders], [], [])
+        for source in ready:
+            if source in (0, orders):
+                lines = os.read(source, 65536).decode()
+                if not lines:
+                    os._exit(0)
+                for order in lines.splitlines():
+                    obey(order, args, listeners)
+            elif source in listeners:
+                accept_from(source, args, masters_pipe)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
