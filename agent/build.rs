@@ -1,0 +1,26 @@
+//! Puts the causes' pages into the binary: a table of every `docs/causes/<id>.md`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::{env, fs};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let pages = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../docs/causes");
+    println!("cargo::rerun-if-changed={}", pages.display());
+    let mut files = fs::read_dir(&pages)?.collect::<Result<Vec<_>, _>>()?;
+    files.sort_by_key(fs::DirEntry::file_name);
+    let mut table = String::from("&[\n");
+    for file in files {
+        let path = file.path().canonicalize()?;
+        if let Some(id) = file
+            .file_name()
+            .to_str()
+            .and_then(|name| name.strip_suffix(".md"))
+        {
+            writeln!(table, "({id:?}, include_str!({path:?})),")?;
+        }
+    }
+    table.push_str("]\n");
+    fs::write(PathBuf::from(env::var("OUT_DIR")?).join("pages.rs"), table)?;
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! `explain`: a cause's page, as the terminal shows it.
+
+use std::io::Write as _;
+use std::str::FromStr as _;
+
+use probe502_core::cause::Cause;
+
+use crate::exit::Ending;
+use crate::output::page;
+use crate::output::paint::Paint;
+
+/// Explain a cause: what happened, how it is known, what to do
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The cause's id, as `watch` says it; without it, all causes are listed
+    #[arg(value_name = "CAUSE")]
+    pub cause: Option<String>,
+}
+
+/// Every page under docs/causes by its name.
+const PAGES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
+
+/// Below this likeness (Jaro and Winkler's, 0 to 1) a suggestion would only confuse.
+const ALIKE: f64 = 0.7;
+
+/// Prints the page, or the list.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let Some(id) = &arguments.cause else {
+        return list();
+    };
+    let cause = Cause::from_str(id).map_err(|error| match nearest(id) {
+        Some(near) => Ending::NotFound(format!("{error}; did you mean '{near}'?")),
+        None => Ending::NotFound(format!("{error}; `probe502 explain` lists them")),
+    })?;
+    let text = page(cause).ok_or_else(|| Ending::NotFound(format!("'{cause}' has no page")))?;
+    let text = page::render(text, Paint::stdout());
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+fn list() -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for cause in Cause::ALL {
+        let summary = page(*cause).and_then(page::summary).unwrap_or_default();
+        writeln!(out, "{:<29}{summary}", cause.id())?;
+    }
+    Ok(())
+}
+
+fn page(cause: Cause) -> Option<&'static str> {
+    PAGES
+        .iter()
+        .find(|(id, _)| *id == cause.id())
+        .map(|(_, text)| *text)
+}
+
+/// A cause that holds what was typed, else the one that is spelled most alike.
+fn nearest(typed: &str) -> Option<&'static str> {
+    let typed = typed.to_lowercase();
+    let ids = || Cause::ALL.iter().map(|cause| cause.id());
+    if let Some(holder) = ids().find(|id| typed.len() > 2 && id.contains(&typed)) {
+        return Some(holder);
+    }
+    let likeness = |id: &str| {
+        let last = id.rsplit('.').next().unwrap_or(id);
+        strsim::jaro_winkler(id, &typed).max(strsim::jaro_winkler(last, &typed))
+    };
+    let best = ids().max_by(|one, other| likeness(one).total_cmp(&likeness(other)))?;
+    (likeness(best) >= ALIKE).then_some(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_has_its_page() {
+        let without: Vec<_> = Cause::ALL
+            .iter()
+            .filter(|cause| page(**cause).is_none())
+            .collect();
+        assert!(without.is_empty(), "no docs/causes page for {without:?}");
+    }
+
+    #[test]
+    fn every_page_has_its_cause_and_says_what_it_is() {
+        for (id, text) in PAGES {
+            assert!(
+                Cause::from_str(id).is_ok(),
+                "docs/causes/{id}.md is no cause's"
+            );
+            assert!(
+                text.starts_with(&format!("# {id}\n")),
+                "docs/causes/{id}.md is not titled"
+            );
+            assert!(
+                page::summary(text).is_some(),
+                "docs/causes/{id}.md has no first paragraph"
+            );
+        }
+    }
+
+    #[test]
+    fn a_mistyped_cause_is_guessed() {
+        assert_eq!(nearest("process.oom"), Some("process.oom.cgroup"));
+        assert_eq!(nearest("listener.absnt"), Some("listener.absent"));
+        assert_eq!(nearest("keepalive-race"), Some("keepalive.race"));
+        assert_eq!(nearest("OOM"), Some("process.oom.cgroup"));
+        assert_eq!(nearest("zzz"), None);
+    }
+}

@@ -1,0 +1,36 @@
+//! The verbs, a file for each.
+
+pub mod completions;
+pub mod doctor;
+pub mod explain;
+pub mod man;
+pub mod record;
+pub mod replay;
+pub mod watch;
+
+use anyhow::Context as _;
+
+use crate::cli::{Cli, Verb};
+
+/// Does what the command line asks for.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.verb {
+        Verb::Watch(arguments) => block_on(watch::run(&arguments)),
+        Verb::Doctor(arguments) => doctor::run(&arguments),
+        Verb::Explain(arguments) => explain::run(&arguments),
+        Verb::Record(arguments) => block_on(record::run(&arguments)),
+        Verb::Replay(arguments) => replay::run(&arguments),
+        Verb::Completions(arguments) => completions::run(&arguments),
+        Verb::Man(arguments) => man::run(&arguments),
+    }
+}
+
+/// One thread: the loop that owns the core shares it with nobody.
+fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?
+        .block_on(work)
+}

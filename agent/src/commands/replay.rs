@@ -1,0 +1,78 @@
+//! `replay`: a recording's verdicts again, without root and without a kernel.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use probe502_core::cause::Cause;
+use probe502_core::correlator::{Correlator, Settings};
+use probe502_core::units::Timestamp;
+
+use super::watch;
+use crate::cli::Choice;
+use crate::filter::Filter;
+use crate::output::{Form, Output};
+use crate::recording::Recording;
+
+/// Judge a recording again: the same verdicts anywhere, without root
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The recording to read; `-` is stdin
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub choice: Choice,
+    /// Only these status codes
+    #[arg(long, value_name = "CODE", value_delimiter = ',')]
+    pub status: Vec<u16>,
+    /// The form of the output
+    #[arg(short, long, value_enum, default_value_t = Form::Text)]
+    pub output: Form,
+}
+
+/// Tells every verdict up to the recording's end, or to where it is cut.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let named = || format!("{}", arguments.file.display());
+    let recording = Recording::open(input(arguments)?).with_context(named)?;
+    let filter = Filter {
+        statuses: arguments.status.clone(),
+        ..arguments.choice.filter()
+    };
+    let mut output = Output::stdout(arguments.output);
+    let mut correlator = Correlator::new(Settings::default());
+    let mut causes = BTreeMap::new();
+    for event in recording {
+        correlator.handle_event(event.with_context(named)?);
+        tell(&mut correlator, &filter, &mut output, &mut causes)?;
+    }
+    correlator.handle_timeout(Timestamp(u64::MAX));
+    tell(&mut correlator, &filter, &mut output, &mut causes)?;
+    eprintln!("{}", watch::summary(&causes, 0));
+    Ok(())
+}
+
+fn input(arguments: &Arguments) -> anyhow::Result<Box<dyn Read>> {
+    if arguments.file.as_os_str() == "-" {
+        return Ok(Box::new(std::io::stdin()));
+    }
+    let file = File::open(&arguments.file);
+    let file = file.with_context(|| format!("cannot open {}", arguments.file.display()))?;
+    Ok(Box::new(file))
+}
+
+fn tell(
+    correlator: &mut Correlator,
+    filter: &Filter,
+    output: &mut Output<std::io::Stdout>,
+    causes: &mut BTreeMap<Cause, u64>,
+) -> anyhow::Result<()> {
+    while let Some(verdict) = correlator.poll_verdict() {
+        if filter.passes(&verdict) {
+            output.tell(&verdict).context("cannot write to stdout")?;
+            *causes.entry(verdict.cause).or_default() += 1;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! Which verdicts are asked for.
+
+use std::net::SocketAddr;
+
+use probe502_core::cause::Cause;
+use probe502_core::verdict::Verdict;
+
+/// A verdict passes where every list that is not empty holds something of it.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Listening ports of gateways, or ports of upstreams.
+    pub ports: Vec<u16>,
+    /// Status codes.
+    pub statuses: Vec<u16>,
+    /// Names of the gateway's or the upstream's process or script.
+    pub processes: Vec<String>,
+    /// Causes.
+    pub causes: Vec<Cause>,
+}
+
+impl Filter {
+    /// Whether the verdict is asked for.
+    pub fn passes(&self, verdict: &Verdict) -> bool {
+        any(&self.ports, |port| ports(verdict).contains(port))
+            && any(&self.statuses, |status| *status == verdict.status)
+            && any(&self.processes, |name| {
+                names(verdict).contains(&name.as_str())
+            })
+            && any(&self.causes, |cause| *cause == verdict.cause)
+    }
+}
+
+fn any<T>(wanted: &[T], test: impl FnMut(&T) -> bool) -> bool {
+    wanted.is_empty() || wanted.iter().any(test)
+}
+
+fn ports(verdict: &Verdict) -> Vec<u16> {
+    let upstreams = verdict.attempts.iter().map(|attempt| &attempt.addr);
+    let deciding = verdict.upstream.iter().map(|upstream| &upstream.addr);
+    let addresses = upstreams.chain(deciding).chain([&verdict.gateway.listen]);
+    addresses
+        .filter_map(|address| Some(address.parse::<SocketAddr>().ok()?.port()))
+        .collect()
+}
+
+fn names(verdict: &Verdict) -> Vec<&str> {
+    let upstream = verdict
+        .upstream
+        .as_ref()
+        .and_then(|upstream| upstream.who.as_ref());
+    let everyone = upstream.into_iter().chain([&verdict.gateway.who]);
+    everyone
+        .flat_map(|who| [Some(who.comm.as_str()), who.script.as_deref()])
+        .flatten()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::example;
+
+    #[test]
+    fn without_a_wish_everything_passes() {
+        assert!(Filter::default().passes(&example::verdict()));
+    }
+
+    #[test]
+    fn a_port_is_the_gateways_or_the_upstreams() {
+        let verdict = example::verdict();
+        let passes = |port| {
+            Filter {
+                ports: vec![port],
+                ..Filter::default()
+            }
+            .passes(&verdict)
+        };
+        assert!(passes(80) && passes(8000));
+        assert!(!passes(51422));
+    }
+
+    #[test]
+    fn a_process_goes_by_its_name_or_its_scripts() {
+        let verdict = example::verdict();
+        let passes = |name: &str| {
+            Filter {
+                processes: vec![name.to_owned()],
+                ..Filter::default()
+            }
+            .passes(&verdict)
+        };
+        assert!(passes("nginx") && passes("gunicorn") && passes("python3"));
+        assert!(!passes("haproxy"));
+    }
+
+    #[test]
+    fn every_wish_must_be_met() {
+        let verdict = example::verdict();
+        let wish = |causes, statuses| Filter {
+            causes,
+            statuses,
+            ..Filter::default()
+        };
+        assert!(wish(vec![Cause::OomCgroup], vec![502]).passes(&verdict));
+        assert!(!wish(vec![Cause::OomCgroup], vec![503]).passes(&verdict));
+        assert!(!wish(vec![Cause::Crash], vec![502]).passes(&verdict));
+    }
+}

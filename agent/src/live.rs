@@ -1,0 +1,238 @@
+//! One loop's turn over the senses and the core: facts in, verdicts out.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use probe502_core::correlator::{Correlator, Settings};
+use probe502_core::decode::Decoder;
+use probe502_core::event::{Attached, Event, Fact, Lost};
+use probe502_core::units::{Pid, Timestamp};
+use probe502_core::verdict::Verdict;
+
+use crate::clock;
+use crate::kernel::{self, HookState, Kernel, Options};
+use crate::privilege;
+use crate::recording::Recorder;
+use crate::senses::kmsg::KernelLog;
+use crate::senses::{proc, sockets};
+
+/// How often the senses are read: a fifth of the 100 ms within which a verdict must be out.
+pub const TURN: Duration = Duration::from_millis(20);
+
+/// A recording that is killed misses at most this much.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Longer than any grace: what still waits at the end is judged with what is known.
+const LAST_GRACE: Duration = Duration::from_secs(1);
+
+/// The name under which [`Attached::missing`] lists the kernel log.
+const LOG: &str = "kernel-log";
+
+/// The senses at work, the core behind them, and the recording of what they say.
+pub struct Live {
+    kernel: Kernel,
+    decoder: Decoder,
+    correlator: Correlator,
+    log: Option<KernelLog>,
+    recorder: Option<Recorder>,
+    flushed: Instant,
+    ring_lost: u64,
+    undecoded: u64,
+}
+
+/// What a run came to.
+pub struct Totals {
+    /// Events by kind, as the kernel sent them.
+    pub events: BTreeMap<&'static str, u64>,
+    /// Records lost in the kernel, or not understood.
+    pub lost: u64,
+    /// Events in the recording, where there is one.
+    pub recorded: Option<u64>,
+}
+
+impl Live {
+    /// Attaches, then reads who and what was there before, so that nothing falls in between.
+    pub fn start(options: &Options, recorder: Option<Recorder>) -> anyhow::Result<Self> {
+        privilege::check()?;
+        let kernel = Kernel::attach(options)?;
+        let log = KernelLog::open();
+        let missing = missing(&kernel, log.is_ok());
+        let mut live = Self {
+            decoder: Decoder::new(kernel.names()),
+            kernel,
+            correlator: Correlator::new(Settings::default()),
+            log: log.ok(),
+            recorder,
+            flushed: Instant::now(),
+            ring_lost: 0,
+            undecoded: 0,
+        };
+        let attached = Attached {
+            wall: clock::wall(),
+            missing,
+        };
+        live.feed(kernel::now(), Fact::Attached(attached))?;
+        live.look_around()?;
+        Ok(live)
+    }
+
+    /// How many hooks are attached, and the names of what is missing.
+    pub fn senses(&self) -> (usize, Vec<String>) {
+        let attached = |state: &HookState| matches!(state, HookState::Attached);
+        let count = self
+            .kernel
+            .hooks()
+            .iter()
+            .filter(|hook| attached(&hook.state))
+            .count();
+        (count, missing(&self.kernel, self.log.is_some()))
+    }
+
+    /// Reads every sense once and judges what is due.
+    pub fn turn(&mut self) -> anyhow::Result<Vec<Verdict>> {
+        // Taken before the drain: all that happened until then is in the ring.
+        let now = kernel::now();
+        self.drain_ring(now)?;
+        self.drain_log()?;
+        self.answer_wishes(now)?;
+        let verdicts = self.judge(now)?;
+        if self.flushed.elapsed() >= FLUSH {
+            self.flushed = Instant::now();
+            if let Some(recorder) = &mut self.recorder {
+                recorder.flush().context("cannot write the recording")?;
+            }
+        }
+        Ok(verdicts)
+    }
+
+    /// Waits out the grace of what still waits, and judges it.
+    pub async fn last_turns(&mut self) -> anyhow::Result<Vec<Verdict>> {
+        let end = Instant::now() + LAST_GRACE;
+        let mut verdicts = self.turn()?;
+        while self.correlator.poll_timeout().is_some() && Instant::now() < end {
+            tokio::time::sleep(TURN).await;
+            verdicts.extend(self.turn()?);
+        }
+        verdicts.extend(self.judge(kernel::now().plus(LAST_GRACE))?);
+        Ok(verdicts)
+    }
+
+    /// Lets go of the kernel and ends the recording.
+    pub fn finish(mut self) -> anyhow::Result<Totals> {
+        let recorded = self.recorder.map(Recorder::finish).transpose();
+        Ok(Totals {
+            events: self.kernel.emitted(),
+            lost: self.kernel.lost() + self.undecoded,
+            recorded: recorded.context("cannot write the recording")?,
+        })
+    }
+
+    fn feed(&mut self, at: Timestamp, fact: Fact) -> anyhow::Result<()> {
+        self.take_in(Event { at, fact })
+    }
+
+    fn take_in(&mut self, event: Event) -> anyhow::Result<()> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder
+                .write(&event)
+                .context("cannot write the recording")?;
+        }
+        self.correlator.handle_event(event);
+        Ok(())
+    }
+
+    fn look_around(&mut self) -> anyhow::Result<()> {
+        let listeners = sockets::listeners();
+        let owners: std::collections::BTreeSet<Pid> =
+            listeners.iter().map(|listener| listener.task.pid).collect();
+        for process in owners.into_iter().filter_map(proc::identify) {
+            self.feed(kernel::now(), Fact::Process(process))?;
+        }
+        for listener in listeners {
+            self.feed(kernel::now(), Fact::Listens(listener))?;
+        }
+        Ok(())
+    }
+
+    fn drain_ring(&mut self, now: Timestamp) -> anyhow::Result<()> {
+        let (mut events, mut undecoded) = (Vec::new(), 0);
+        let decoder = &self.decoder;
+        self.kernel.drain(|bytes| match decoder.decode(bytes) {
+            Ok(event) => events.push(event),
+            Err(_) => undecoded += 1,
+        });
+        for event in events {
+            self.take_in(event)?;
+        }
+        self.undecoded += undecoded;
+        let ring_lost = self.kernel.lost();
+        let newly_lost = ring_lost.saturating_sub(self.ring_lost);
+        self.ring_lost = ring_lost;
+        for (stage, count) in [("ring", newly_lost), ("decode", undecoded)] {
+            if count > 0 {
+                self.feed(
+                    now,
+                    Fact::Lost(Lost {
+                        stage: stage.to_owned(),
+                        count,
+                    }),
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn drain_log(&mut self) -> anyhow::Result<()> {
+        let mut facts = Vec::new();
+        let drained = self
+            .log
+            .as_mut()
+            .map(|log| log.drain(|fact| facts.push(fact)));
+        if let Some(Err(_)) = drained {
+            // A log that fails once fails always; from here on OOM kills have no report.
+            self.log = None;
+            facts.push(Fact::Lost(Lost {
+                stage: "log".to_owned(),
+                count: 1,
+            }));
+        }
+        for fact in facts {
+            self.feed(kernel::now(), fact)?;
+        }
+        Ok(())
+    }
+
+    fn answer_wishes(&mut self, now: Timestamp) -> anyhow::Result<()> {
+        while let Some(pid) = self.correlator.poll_unknown_process() {
+            if let Some(process) = proc::identify(pid) {
+                self.feed(now, Fact::Process(process))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A turn that released a verdict is an event of its own: a replay judges at the same moments.
+    fn judge(&mut self, now: Timestamp) -> anyhow::Result<Vec<Verdict>> {
+        self.correlator.handle_timeout(now);
+        let verdicts: Vec<Verdict> =
+            std::iter::from_fn(|| self.correlator.poll_verdict()).collect();
+        if let Some(recorder) = self.recorder.as_mut().filter(|_| !verdicts.is_empty()) {
+            let tick = Event {
+                at: now,
+                fact: Fact::Tick,
+            };
+            recorder
+                .write(&tick)
+                .context("cannot write the recording")?;
+        }
+        Ok(verdicts)
+    }
+}
+
+fn missing(kernel: &Kernel, log: bool) -> Vec<String> {
+    let missing = |state: &HookState| matches!(state, HookState::Missing(_));
+    let hooks = kernel.hooks().iter().filter(|hook| missing(&hook.state));
+    let log = (!log).then(|| LOG.to_owned());
+    hooks.map(|hook| hook.name.to_owned()).chain(log).collect()
+}

@@ -1,0 +1,58 @@
+//! How verdicts are told: one file for each form.
+
+mod json;
+pub mod page;
+pub mod paint;
+mod text;
+mod wide;
+
+#[cfg(test)]
+pub mod example;
+
+use std::io::{self, Write};
+
+use probe502_core::verdict::Verdict;
+
+use paint::Paint;
+
+/// The form of what goes to stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Form {
+    /// A block for each answer, with its evidence and remedy.
+    Text,
+    /// A line for each answer.
+    Wide,
+    /// A JSON object for each answer, one a line.
+    Json,
+}
+
+/// Tells verdicts in one form.
+pub struct Output<W> {
+    out: W,
+    form: Form,
+    paint: Paint,
+}
+
+impl Output<io::Stdout> {
+    /// To stdout, in colour where it is a terminal that may have it.
+    pub fn stdout(form: Form) -> Self {
+        Self {
+            out: io::stdout(),
+            form,
+            paint: Paint::stdout(),
+        }
+    }
+}
+
+impl<W: Write> Output<W> {
+    /// Tells one verdict, whole: its reader may be a pipe.
+    pub fn tell(&mut self, verdict: &Verdict) -> io::Result<()> {
+        let told = match self.form {
+            Form::Text => text::block(verdict, self.paint),
+            Form::Wide => wide::line(verdict, self.paint),
+            Form::Json => json::line(verdict)?,
+        };
+        self.out.write_all(told.as_bytes())?;
+        self.out.flush()
+    }
+}
