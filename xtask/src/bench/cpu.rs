@@ -1,0 +1,71 @@
+//! Processor time and memory of processes, from /proc.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// Time on a processor of a process and its children, to the nanosecond.
+pub fn of_family(pid: u32) -> Result<Duration> {
+    let mut sum = of_process(pid)?;
+    for entry in Path::new("/proc").read_dir()? {
+        let name = entry?.file_name();
+        if let Some(child) = name.to_str().and_then(|name| name.parse().ok())
+            && parent(child) == Some(pid)
+        {
+            sum += of_process(child)?;
+        }
+    }
+    Ok(sum)
+}
+
+/// Time on a processor of all threads of a process. Those that have ended are not in it.
+pub fn of_process(pid: u32) -> Result<Duration> {
+    let tasks = format!("/proc/{pid}/task");
+    let mut sum = Duration::ZERO;
+    for task in Path::new(&tasks)
+        .read_dir()
+        .with_context(|| format!("cannot read {tasks}"))?
+    {
+        let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
+        let nanos = text
+            .split_whitespace()
+            .next()
+            .and_then(|number| number.parse().ok());
+        sum += Duration::from_nanos(nanos.context("schedstat has no number")?);
+    }
+    Ok(sum)
+}
+
+/// The most memory that was resident, in bytes.
+pub fn peak_memory(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kib = field(&status, "VmHWM:").context("no VmHWM")?;
+    Ok(kib * 1024)
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    field(&status, "PPid:")?.try_into().ok()
+}
+
+fn field(status: &str, name: &str) -> Option<u64> {
+    let rest = status.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_used_time_and_memory() {
+        assert!(of_process(std::process::id()).unwrap() > Duration::ZERO);
+        assert!(peak_memory(std::process::id()).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_field_of_status_is_its_number() {
+        assert_eq!(field("Name:\ta\nPPid:\t502\n", "PPid:"), Some(502));
+    }
+}
