@@ -42,7 +42,6 @@ pub struct Layout {
     pub skb_network_header: u32,
     pub skb_dev: u32,
     pub skb_dst: u32,
-    pub skb_sk: u32,
     pub dev_net: u32,
     pub dst_dev: u32,
     pub task_flags: u32,
@@ -56,6 +55,8 @@ pub struct Layout {
     pub signal_live: u32,
     pub cred_uid: u32,
     pub siginfo_code: u32,
+    /// The bit of `skc_ipv6only` in the byte at `sock_ipv6only`.
+    pub ipv6only_bit: u32,
     /// `SOCK_LINGER`'s bit number in `sk_flags`.
     pub linger_bit: u32,
     /// `ITER_IOVEC` and `ITER_UBUF` of `enum iter_type`; [`ABSENT`] where there is none.

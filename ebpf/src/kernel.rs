@@ -123,8 +123,8 @@ impl Sock {
 
     #[inline(always)]
     pub fn v6_only(self) -> bool {
-        // `skc_ipv6only` is bit 5 of the byte that begins with `skc_reuse:4` on little-endian.
-        self.0.read::<u8>(layout!(sock_ipv6only)).unwrap_or(0) & 0x20 != 0
+        let byte: u8 = self.0.read(layout!(sock_ipv6only)).unwrap_or(0);
+        byte >> (layout!(ipv6only_bit) & 7) & 1 == 1
     }
 
     #[inline(always)]

@@ -180,13 +180,22 @@ fn read<T: Copy>(packet: *mut __sk_buff, offset: u32) -> Option<T> {
     (failed == 0).then(|| unsafe { value.assume_init() })
 }
 
+/// At least 1 and at most `most`, in a way that the verifier sees: the compiler, which knows more,
+/// would leave the checks out.
+#[inline(always)]
+fn bounded(length: u32, most: u32) -> Option<u32> {
+    // SAFETY: a read of a local variable.
+    let length = unsafe { core::ptr::read_volatile(&raw const length) };
+    if length == 0 {
+        return None;
+    }
+    Some(if length > most { most } else { length })
+}
+
 /// Copies the payload's start; returns how many bytes.
 #[inline(always)]
 fn load<const N: usize>(packet: *mut __sk_buff, payload: &Payload, to: &mut [u8; N]) -> u16 {
-    let size = if payload.length > N as u32 { N as u32 } else { payload.length };
-    if size == 0 || size > N as u32 {
-        return 0;
-    }
+    let Some(size) = bounded(payload.length, N as u32) else { return 0 };
     // SAFETY: at most N bytes go into an array of N.
     let failed = unsafe {
         bpf_skb_load_bytes(packet.cast(), payload.offset, to.as_mut_ptr().cast(), size)
@@ -201,10 +210,10 @@ fn append(packet: *mut __sk_buff, payload: &Payload, connection: &mut Connection
     let Some((place, room)) = messages::head_room(head, connection.heard_head_length) else {
         return;
     };
-    let size = if payload.length > room { room } else { payload.length };
-    if size == 0 || size > HEAD as u32 {
+    let Some(size) = bounded(if payload.length > room { room } else { payload.length }, HEAD as u32)
+    else {
         return;
-    }
+    };
     // SAFETY: at most the room that is left.
     let failed = unsafe { bpf_skb_load_bytes(packet.cast(), payload.offset, place.cast(), size) };
     if failed == 0 {

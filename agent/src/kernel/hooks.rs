@@ -1,0 +1,224 @@
+//! The hooks as rows of one table: program, attach point, and what is lost without it.
+
+use std::fs::{self, File};
+
+use anyhow::Context as _;
+use aya::programs::{
+    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, ProgramError,
+};
+use aya::{Btf, Ebpf};
+
+use super::Options;
+use super::btf::KernelTypes;
+
+/// One hook, as `doctor`, the metrics and the verdicts' honesty see it.
+pub struct Hook {
+    /// The program's name in the object.
+    pub name: &'static str,
+    /// Where it attaches.
+    pub attach: &'static str,
+    /// What cannot be told without it.
+    pub without: &'static str,
+    /// Whether it is attached.
+    pub state: HookState,
+}
+
+/// Whether a hook is attached.
+pub enum HookState {
+    /// At work.
+    Attached,
+    /// Left out, because another hook sees the same.
+    NotChosen(String),
+    /// Refused by this kernel, with the reason.
+    Missing(String),
+}
+
+/// A row of the table.
+struct Row {
+    name: &'static str,
+    place: Place,
+    /// The arguments that the tracepoint needs to have for the program to be right.
+    arguments: usize,
+    without: &'static str,
+}
+
+/// Where a program attaches.
+#[derive(Clone, Copy)]
+enum Place {
+    Tracepoint(&'static str),
+    Ingress,
+    Egress,
+}
+
+const fn row(
+    name: &'static str,
+    place: Place,
+    arguments: usize,
+    without: &'static str,
+) -> Row {
+    Row { name, place, arguments, without }
+}
+
+const ROWS: &[Row] = &[
+    row(
+        "set_state",
+        Place::Tracepoint("inet_sock_set_state"),
+        3,
+        "connections, who closed them, and listeners",
+    ),
+    row(
+        "destroy_sock",
+        Place::Tracepoint("tcp_destroy_sock"),
+        1,
+        "refused and reset attempts",
+    ),
+    row(
+        "tcp_sendmsg",
+        Place::Tracepoint("tcp_sendmsg_locked"),
+        2,
+        "failed answers and forwarded requests at their cheapest (packet_out sees them too)",
+    ),
+    row(
+        "packet_out",
+        Place::Egress,
+        0,
+        "failed answers and forwarded requests on kernels without tcp_sendmsg_locked",
+    ),
+    row(
+        "packet_in",
+        Place::Ingress,
+        0,
+        "requests as clients sent them, upstreams' first bytes, relayed errors",
+    ),
+    row(
+        "tcp_send_reset",
+        Place::Tracepoint("tcp_send_reset"),
+        2,
+        "who reset or refused, and the kernel's reason",
+    ),
+    row("tcp_receive_reset", Place::Tracepoint("tcp_receive_reset"), 1, "resets that arrived"),
+    row(
+        "inet_sk_error_report",
+        Place::Tracepoint("inet_sk_error_report"),
+        1,
+        "ICMP errors that arrived",
+    ),
+    row("process_exit", Place::Tracepoint("sched_process_exit"), 1, "deaths of processes"),
+    row("signal_sent", Place::Tracepoint("signal_generate"), 3, "who killed a process"),
+    row("oom_victim", Place::Tracepoint("mark_victim"), 1, "OOM kills"),
+    row("kfree_skb", Place::Tracepoint("kfree_skb"), 3, "packets that a firewall dropped"),
+];
+
+/// Attaches every row that this kernel takes; an error only where nothing could be seen at all.
+pub fn attach(
+    programs: &mut Ebpf,
+    types: &KernelTypes,
+    options: &Options,
+) -> anyhow::Result<Vec<Hook>> {
+    let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
+    let cgroup = cgroup_root();
+    let mut hooks: Vec<Hook> = Vec::new();
+    for row in ROWS {
+        let state = match not_chosen(row, options, &hooks) {
+            Some(reason) => HookState::NotChosen(reason),
+            None => match attach_row(programs, row, types, &btf, &cgroup) {
+                Ok(()) => HookState::Attached,
+                Err(error) => HookState::Missing(reason(&error)),
+            },
+        };
+        hooks.push(Hook { name: row.name, attach: place(row.place), without: row.without, state });
+    }
+    Ok(hooks)
+}
+
+/// Two hooks see what leaves: the second is for kernels that lack the first.
+fn not_chosen(row: &Row, options: &Options, so_far: &[Hook]) -> Option<String> {
+    let is_attached = |name: &str| {
+        so_far.iter().any(|hook| hook.name == name && matches!(hook.state, HookState::Attached))
+    };
+    match row.name {
+        "tcp_sendmsg" if options.force_egress => Some("packet_out was asked for instead".into()),
+        "packet_out" if is_attached("tcp_sendmsg") => Some("tcp_sendmsg sees the same".into()),
+        _ => None,
+    }
+}
+
+/// One line: where the verifier refused a program, the last thing that it said.
+fn reason(error: &anyhow::Error) -> String {
+    if let Some(ProgramError::LoadError { io_error, verifier_log }) = error.downcast_ref() {
+        let log = verifier_log.to_string();
+        let said = log.lines().rfind(|line| line.contains(' ') && !is_statistic(line));
+        return format!("the kernel refused the program: {io_error}: {}", said.unwrap_or_default());
+    }
+    format!("{error:#}")
+}
+
+/// The verifier ends with figures about its own work (`kernel/bpf/verifier.c`).
+fn is_statistic(line: &str) -> bool {
+    ["verification time", "stack depth", "processed"].iter().any(|start| line.starts_with(start))
+}
+
+fn attach_row(
+    programs: &mut Ebpf,
+    row: &Row,
+    types: &KernelTypes,
+    btf: &Btf,
+    cgroup: &anyhow::Result<File>,
+) -> anyhow::Result<()> {
+    let program = programs.program_mut(row.name).context("the object has no such program")?;
+    let direction = match row.place {
+        Place::Tracepoint(tracepoint) => {
+            let arguments = types.arguments(tracepoint).context("this kernel has no such hook")?;
+            let (has, needs) = (arguments.len(), row.arguments);
+            anyhow::ensure!(has >= needs, "this kernel's hook has {has} arguments, not {needs}");
+            let program: &mut BtfTracePoint = program.try_into()?;
+            program.load(tracepoint, btf)?;
+            program.attach()?;
+            return Ok(());
+        }
+        Place::Ingress => CgroupSkbAttachType::Ingress,
+        Place::Egress => CgroupSkbAttachType::Egress,
+    };
+    let cgroup = cgroup.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    let program: &mut CgroupSkb = program.try_into()?;
+    program.load()?;
+    program.attach(cgroup, direction, CgroupAttachMode::Single)?;
+    Ok(())
+}
+
+const fn place(place: Place) -> &'static str {
+    match place {
+        Place::Tracepoint(name) => name,
+        Place::Ingress => "cgroup_skb/ingress",
+        Place::Egress => "cgroup_skb/egress",
+    }
+}
+
+/// The root of the unified hierarchy, wherever it is mounted (hybrid hosts have it elsewhere).
+fn cgroup_root() -> anyhow::Result<File> {
+    let mounts = fs::read_to_string("/proc/self/mounts").context("cannot read /proc/self/mounts")?;
+    let root = unified(&mounts).context(
+        "no cgroup2 file system is mounted: mount -t cgroup2 none /sys/fs/cgroup/unified",
+    )?;
+    File::open(&root).with_context(|| format!("cannot open {root}"))
+}
+
+/// The mount point of cgroup2, its octal escapes undone (proc_pid_mounts(5)).
+fn unified(mounts: &str) -> Option<String> {
+    let mut fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let found = fields.find(|fields| fields.get(2) == Some(&"cgroup2"))?;
+    Some(found.get(1)?.replace("\\040", " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unified_hierarchy_is_found_on_hybrid_hosts() {
+        let mounts = "cgroup /sys/fs/cgroup/memory cgroup rw 0 0\n\
+                      cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
+        assert_eq!(unified(mounts).as_deref(), Some("/sys/fs/cgroup/unified"));
+        assert_eq!(unified("proc /proc proc rw 0 0\n"), None);
+    }
+}

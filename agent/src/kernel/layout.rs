@@ -1,0 +1,136 @@
+//! The offsets that the kernel programs need, found in this kernel's own types.
+
+use probe502_common::{ABSENT, Layout};
+use zerocopy::FromZeros as _;
+
+use super::btf::KernelTypes;
+
+/// Fills the read-only global of the kernel programs. A member that this kernel lacks is [`ABSENT`]:
+/// the programs then leave out what they would have read.
+pub fn of(types: &KernelTypes, statuses: &[u16]) -> Layout {
+    let mut layout = Layout::new_zeroed();
+    sockets(types, &mut layout);
+    messages(types, &mut layout);
+    packets(types, &mut layout);
+    tasks(types, &mut layout);
+    layout.statuses = bits(statuses);
+    layout
+}
+
+fn sockets(types: &KernelTypes, layout: &mut Layout) {
+    let sock = |member: &str| offset(types, "sock", member);
+    let common = |member: &str| offset(types, "sock_common", member);
+    let tcp = |member: &str| offset(types, "tcp_sock", member);
+    layout.sock_family = common("skc_family");
+    layout.sock_dport = common("skc_dport");
+    layout.sock_num = common("skc_num");
+    layout.sock_daddr = common("skc_daddr");
+    layout.sock_rcv_saddr = common("skc_rcv_saddr");
+    layout.sock_v6_daddr = common("skc_v6_daddr");
+    layout.sock_v6_rcv_saddr = common("skc_v6_rcv_saddr");
+    layout.sock_net = common("skc_net");
+    let ipv6only = types.offset("sock_common", "skc_ipv6only");
+    (layout.sock_ipv6only, layout.ipv6only_bit) = ipv6only.unwrap_or((ABSENT, 0));
+    layout.sock_err = sock("sk_err");
+    layout.sock_err_soft = sock("sk_err_soft");
+    layout.sock_shutdown = sock("sk_shutdown");
+    layout.sock_socket = sock("sk_socket");
+    layout.sock_flags = sock("sk_flags");
+    layout.sock_lingertime = sock("sk_lingertime");
+    layout.sock_ack_backlog = sock("sk_ack_backlog");
+    layout.sock_max_ack_backlog = sock("sk_max_ack_backlog");
+    layout.sock_protocol = sock("sk_protocol");
+    layout.net_inum = offset(types, "net", "ns.inum");
+    layout.tcp_bytes_received = tcp("bytes_received");
+    layout.tcp_copied_seq = tcp("copied_seq");
+    layout.tcp_rcv_nxt = tcp("rcv_nxt");
+    layout.tcp_write_seq = tcp("write_seq");
+    layout.linger_bit = types.value("sock_flags", "SOCK_LINGER").unwrap_or(ABSENT);
+}
+
+fn messages(types: &KernelTypes, layout: &mut Layout) {
+    let iterator = |names: &[&str]| first(types, "iov_iter", names);
+    layout.msg_iter = offset(types, "msghdr", "msg_iter");
+    layout.iter_type = iterator(&["iter_type", "type"]);
+    layout.iter_offset = iterator(&["iov_offset"]);
+    layout.iter_iov = iterator(&["__iov", "iov"]);
+    layout.iter_count = iterator(&["count"]);
+    layout.iter_iovec = types.value("iter_type", "ITER_IOVEC").unwrap_or(ABSENT);
+    layout.iter_ubuf = types.value("iter_type", "ITER_UBUF").unwrap_or(ABSENT);
+}
+
+fn packets(types: &KernelTypes, layout: &mut Layout) {
+    let packet = |member: &str| offset(types, "sk_buff", member);
+    layout.skb_head = packet("head");
+    layout.skb_network_header = packet("network_header");
+    layout.skb_dev = packet("dev");
+    layout.skb_dst = packet("_skb_refdst");
+    layout.dev_net = offset(types, "net_device", "nd_net");
+    layout.dst_dev = first(types, "dst_entry", &["dev", "dev_rcu"]);
+    let dropped = types.value("skb_drop_reason", "SKB_DROP_REASON_NETFILTER_DROP");
+    layout.netfilter_drop = dropped.unwrap_or(ABSENT);
+    let arguments = types.arguments("tcp_send_reset").map_or(0, |arguments| arguments.len());
+    layout.reset_has_reason = u32::from(arguments >= 3);
+}
+
+fn tasks(types: &KernelTypes, layout: &mut Layout) {
+    let task = |member: &str| offset(types, "task_struct", member);
+    layout.task_flags = task("flags");
+    layout.task_exit_code = task("exit_code");
+    layout.task_pid = task("pid");
+    layout.task_tgid = task("tgid");
+    layout.task_real_parent = task("real_parent");
+    layout.task_comm = task("comm");
+    layout.task_cred = task("cred");
+    layout.task_signal = task("signal");
+    layout.signal_live = offset(types, "signal_struct", "live");
+    layout.cred_uid = offset(types, "cred", "uid");
+    layout.siginfo_code = offset(types, "kernel_siginfo", "si_code");
+    let victim = types.arguments("mark_victim").and_then(|arguments| arguments.first().copied());
+    layout.victim_is_task = u32::from(victim.is_some_and(|id| types.is_pointer(id)));
+}
+
+fn offset(types: &KernelTypes, structure: &str, member: &str) -> u32 {
+    types.offset(structure, member).map_or(ABSENT, |(byte, _)| byte)
+}
+
+/// The first name that this kernel uses for a member that was renamed.
+fn first(types: &KernelTypes, structure: &str, names: &[&str]) -> u32 {
+    let known = |name: &&str| types.offset(structure, name);
+    names.iter().find_map(known).map_or(ABSENT, |(byte, _)| byte)
+}
+
+/// Bit n of word n/64 is status 400 + n.
+fn bits(statuses: &[u16]) -> [u64; 4] {
+    let mut words = [0; 4];
+    for status in statuses {
+        let bit = usize::from(status.wrapping_sub(400));
+        if let Some(word) = words.get_mut(bit / 64) {
+            *word |= 1 << (bit % 64);
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_become_bits() {
+        assert_eq!(bits(&[400, 463]), [1 | 1 << 63, 0, 0, 0]);
+        assert_eq!(bits(&[502]), [0, 1 << 38, 0, 0]);
+        assert_eq!(bits(&[200, 999]), [0; 4]);
+    }
+
+    #[test]
+    fn this_kernel_has_every_member() {
+        let Ok(types) = KernelTypes::read() else { return };
+        let layout = of(&types, &[502]);
+        assert_ne!(layout.sock_dport, ABSENT);
+        assert_ne!(layout.task_exit_code, ABSENT);
+        assert_ne!(layout.skb_network_header, ABSENT);
+        assert_ne!(layout.iter_iov, ABSENT);
+        assert_ne!(layout.siginfo_code, ABSENT);
+    }
+}

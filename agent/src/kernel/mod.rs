@@ -1,0 +1,160 @@
+//! The kernel's side of the agent: load the object, attach its hooks, read what it reports.
+
+mod btf;
+mod hooks;
+mod layout;
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::{Ebpf, EbpfLoader};
+use probe502_common::kind;
+use probe502_core::decode::Names;
+use probe502_core::units::Timestamp;
+use zerocopy::IntoBytes as _;
+
+use btf::KernelTypes;
+pub use hooks::{Hook, HookState};
+
+/// The kernel programs, built by `cargo xtask ebpf` and committed.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("PROBE502_BPF_OBJECT"));
+
+/// The oldest kernel with socket storage in tracing programs (`net/core/bpf_sk_storage.c`).
+const FLOOR: (u32, u32) = (5, 15);
+
+/// What the kernel programs are to watch.
+pub struct Options {
+    /// Status codes of answers to report, 400 to 655.
+    pub statuses: Vec<u16>,
+    /// Take answers from `cgroup_skb/egress` even where the cheaper hook exists.
+    pub force_egress: bool,
+}
+
+/// Why the kernel programs cannot run here, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each says itself what is missing")]
+pub enum Blocked {
+    #[error("{0}")]
+    NoPrivilege(String),
+    #[error("{0}")]
+    NoBtf(String),
+    #[error("{0}")]
+    TooOld(String),
+}
+
+/// The attached programs. Dropping it detaches them.
+pub struct Kernel {
+    hooks: Vec<Hook>,
+    names: Names,
+    events: RingBuf<MapData>,
+    counts: PerCpuArray<MapData, u64>,
+    _programs: Ebpf,
+}
+
+impl Kernel {
+    /// Loads and attaches all that this kernel takes; what it refuses is named in [`Self::hooks`].
+    pub fn attach(options: &Options) -> anyhow::Result<Self> {
+        check_release(&rustix::system::uname().release().to_string_lossy())?;
+        let types = KernelTypes::read()?;
+        let layout = layout::of(&types, &options.statuses);
+        let mut programs = EbpfLoader::new()
+            .override_global("LAYOUT", layout.as_bytes(), true)
+            .load(OBJECT)
+            .context("the kernel refused the maps of probe502's object")?;
+        let hooks = hooks::attach(&mut programs, &types, options)?;
+        let events = programs.take_map("EVENTS").context("the object has no map EVENTS")?;
+        let counts = programs.take_map("COUNTS").context("the object has no map COUNTS")?;
+        Ok(Self {
+            hooks,
+            names: types.names(),
+            events: RingBuf::try_from(events)?,
+            counts: PerCpuArray::try_from(counts)?,
+            _programs: programs,
+        })
+    }
+
+    /// Each hook, and whether it is attached.
+    pub fn hooks(&self) -> &[Hook] {
+        &self.hooks
+    }
+
+    /// This kernel's names for its reasons.
+    pub fn names(&self) -> Names {
+        self.names.clone()
+    }
+
+    /// Hands over all records that wait; returns how many.
+    pub fn drain(&mut self, mut each: impl FnMut(&[u8])) -> u64 {
+        let mut drained = 0;
+        while let Some(record) = self.events.next() {
+            each(&record);
+            drained += 1;
+        }
+        drained
+    }
+
+    /// Records that the kernel side could not send so far, because the ring was full.
+    pub fn lost(&self) -> u64 {
+        self.count(0)
+    }
+
+    /// Records that the kernel side sent so far, by kind.
+    pub fn emitted(&self) -> BTreeMap<&'static str, u64> {
+        KINDS.iter().map(|(number, name)| (*name, self.count(*number))).collect()
+    }
+
+    fn count(&self, kind: u16) -> u64 {
+        let each = self.counts.get(&u32::from(kind), 0);
+        each.map_or(0, |values| values.iter().sum())
+    }
+}
+
+/// The kinds of records by the names that events have.
+const KINDS: &[(u16, &str)] = &[
+    (kind::ANSWERED, "answered"),
+    (kind::ENDED, "ended"),
+    (kind::HEARD, "heard"),
+    (kind::RESET, "reset"),
+    (kind::LISTENS, "listens"),
+    (kind::LISTENED, "listened"),
+    (kind::DEATH, "death"),
+    (kind::SIGNAL, "signal"),
+    (kind::VICTIM, "victim"),
+    (kind::DROP, "drop"),
+];
+
+/// `CLOCK_MONOTONIC`, the records' own clock (`bpf_ktime_get_ns`).
+pub fn now() -> Timestamp {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let (seconds, nanos) = (time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs());
+    Timestamp(seconds * 1_000_000_000 + nanos)
+}
+
+/// Socket storage in tracing programs shows in no BTF: the one thing that only the release tells.
+fn check_release(release: &str) -> Result<(), Blocked> {
+    let mut numbers = release.split(['.', '-', '+']).map_while(|part| part.parse::<u32>().ok());
+    let (Some(major), Some(minor)) = (numbers.next(), numbers.next()) else { return Ok(()) };
+    if (major, minor) >= FLOOR {
+        return Ok(());
+    }
+    Err(Blocked::TooOld(format!(
+        "this kernel is {release}; probe502 needs Linux {}.{} or newer: it keeps what it must know \
+         beside each socket, which older kernels do not allow",
+        FLOOR.0, FLOOR.1
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_kernel_is_refused_with_its_release() {
+        let refused = check_release("5.10.0-32-amd64").expect_err("below the floor");
+        assert!(refused.to_string().contains("5.10.0-32-amd64"));
+        assert!(check_release("5.15.0").is_ok());
+        assert!(check_release("6.18.44-fc-v669").is_ok());
+        assert!(check_release("10.1").is_ok());
+    }
+}
