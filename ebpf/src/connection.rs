@@ -125,6 +125,12 @@ impl Connection {
         self.flags & flag != 0
     }
 
+    /// Payload bytes received so far. The kernel counts a FIN as one (`tcp_fin`).
+    #[inline(always)]
+    pub fn received(&self, sock: Sock) -> u64 {
+        sock.received() - u64::from(self.has(flag::FIN_HEARD))
+    }
+
     /// Bytes of the last message heard; 0 while a said message is unanswered.
     #[inline(always)]
     pub fn heard_bytes(&self, received: u64) -> u64 {
@@ -197,7 +203,8 @@ fn fill(to: &mut Flow, from: &Connection, moment: &Moment) {
     to.said_at = from.said_at;
     to.heard_at = from.heard_at;
     to.heard_before_at = from.heard_before_at;
-    to.said_bytes = u64::from(moment.written.wrapping_sub(from.said_mark));
+    let said = u64::from(moment.written.wrapping_sub(from.said_mark));
+    to.said_bytes = if from.said == 0 { 0 } else { said };
     to.heard_bytes = from.heard_bytes(moment.received);
     to.unread = moment.unread;
     to.said = from.said;

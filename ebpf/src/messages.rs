@@ -29,7 +29,7 @@ fn sent(socket: *const c_void, message: *const c_void) -> Option<()> {
     let sock = Sock::at(socket)?;
     let connection = connection_of(socket, sock)?;
     let buffer = buffer(Kernel::at(message)?);
-    let received = sock.received();
+    let received = connection.received(sock);
     connection.spoke_at = connection::now();
     if begins(connection, received) {
         let (base, length) = buffer?;

@@ -91,7 +91,8 @@ fn left(packet: *mut __sk_buff) -> Option<()> {
     };
     // SAFETY: the verifier knows the socket as a full one; the helper answers null where it is not
     // TCP, and `as_ref` looks.
-    let received = unsafe { bpf_tcp_sock(socket).as_ref() }?.bytes_received;
+    let received = unsafe { bpf_tcp_sock(socket).as_ref() }?.bytes_received
+        - u64::from(connection.has(flag::FIN_HEARD));
     connection.spoke_at = connection::now();
     let written = payload.sequence.wrapping_add(payload.length);
     if messages::begins(connection, received) {

@@ -180,7 +180,7 @@ fn let_go(socket: *const c_void, sock: Sock, how: u8, state: u8) -> Option<()> {
     if connection.netns == 0 {
         connection.remember(sock);
     }
-    let received = sock.received();
+    let received = connection.received(sock);
     let worth = worth(connection, how, received, sock);
     if matches!(worth, Worth::Nothing) {
         return None;
