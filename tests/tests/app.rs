@@ -43,3 +43,19 @@ fn closing_with_linger_zero() -> Result<()> {
     }
     Stage::breaks("reset-linger")
 }
+
+#[test]
+fn closing_with_the_whole_request_unread() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    Stage::breaks("reset-unseen")
+}
+
+#[test]
+fn resetting_in_the_header() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    Stage::breaks("partial-header-reset")
+}

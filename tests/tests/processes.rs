@@ -154,6 +154,18 @@ fn a_kill_by_a_person() -> Result<()> {
     stage.end()
 }
 
+/// The kernel ends a process at its hard limit of processor time: nobody sent that signal.
+#[test]
+fn a_kill_by_the_kernel_at_the_processor_time_limit() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let mut stage = Stage::faulty(&[])?;
+    let answer = stage.fault("cpu-limit")?;
+    stage.watch.expect(&answer, "process.killed", Sure::Proven);
+    stage.end()
+}
+
 #[test]
 fn a_signal_that_the_worker_survives_is_no_death() -> Result<()> {
     if unable() {

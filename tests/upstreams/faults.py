@@ -49,6 +49,11 @@ def reset_unread(exchange):
     exchange.conn.close()
 
 
+def reset_unseen(exchange):
+    """The server does not even read the head of the request."""
+    exchange.conn.close()
+
+
 def malformed_header(exchange):
     exchange.conn.sendall(b"HTTP/1.1 200 OK\r\nnot a header line\r\nContent-Length: 0\r\n\r\n")
     time.sleep(0.3)
@@ -147,7 +152,7 @@ def ok(exchange):
 
 
 FAULTS = {function.__name__.replace("_", "-"): function for function in (
-    close_without_answer, partial_status, partial_header, partial_header_reset, reset_linger, reset_unread,
+    close_without_answer, partial_status, partial_header, partial_header_reset, reset_linger, reset_unread, reset_unseen,
     malformed_header, header_too_big, says_502, kill_self, segv, abort, exit_early, exit_late, unhandled,
     oom, hold, hold_politely, hold_then_close, killed_by_master, cpu_limit, ok,
 )}

@@ -45,7 +45,7 @@ def serve(conn, idle, tell_master):
         conn.settimeout(idle)
         while True:
             try:
-                head = wire.take_head(conn)
+                head = wire.peek_head(conn)
             except TimeoutError:
                 conn.close()
                 wire.say("idle-closed")
@@ -53,6 +53,8 @@ def serve(conn, idle, tell_master):
             if not head:
                 return
             path = head.split(b" ")[1].decode("latin-1")
+            if not path.startswith("/fault/reset-unseen/"):
+                conn.recv(len(head))
             if path.startswith("/fault/"):
                 _, _, name, ident = path.split("/")[:4]
                 if not faults.FAULTS[name](wire.Exchange(conn, head, ident, tell_master)):

@@ -21,13 +21,13 @@ def say(line):
     os.write(1, line.encode() + b"\n")
 
 
-def take_head(conn):
-    """Reads one request's head and not a byte more; b"" when the peer has left."""
+def peek_head(conn):
+    """One request's head, left unread; b"" when the peer has left."""
     while True:
         seen = conn.recv(65536, socket.MSG_PEEK)
         end = seen.find(b"\r\n\r\n")
         if end >= 0:
-            return conn.recv(end + 4)
+            return seen[:end + 4]
         if not seen:
             return b""
         time.sleep(0.001)
