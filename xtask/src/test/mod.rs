@@ -170,7 +170,7 @@ fn faults(tally: &mut Tally, fresh: Option<PathBuf>) -> Result<()> {
         faults.env("PROBE502_OBJECT", &fresh);
     }
     run_through(&mut build)?;
-    faults.env("PROBE502_BINARY", repository::agent());
+    faults.env("PROBE502_BIN", repository::agent());
     if !is_root() {
         // cargo builds as the user; only the finished test programs run as root.
         faults.env(format!("CARGO_TARGET_{}_RUNNER", host()?), "sudo -E --");
