@@ -5,7 +5,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use probe502_core::cause::Cause;
 
-use crate::commands::{completions, doctor, explain, man, record, replay, watch};
+use crate::commands::{completions, demo, doctor, explain, man, record, replay, watch};
+use crate::demo::{gateway, upstream};
 use crate::filter::Filter;
 use crate::kernel::Options;
 
@@ -29,8 +30,13 @@ pub enum Verb {
     Explain(explain::Arguments),
     Record(record::Arguments),
     Replay(replay::Arguments),
+    Demo(demo::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
+    #[command(hide = true)]
+    DemoGateway(gateway::Arguments),
+    #[command(hide = true)]
+    DemoUpstream(upstream::Arguments),
 }
 
 /// What the senses look at.

@@ -119,7 +119,7 @@ impl Live {
     }
 
     /// Lets go of the kernel and ends the recording.
-    pub fn finish(mut self) -> anyhow::Result<Totals> {
+    pub fn finish(self) -> anyhow::Result<Totals> {
         let recorded = self.recorder.map(Recorder::finish).transpose();
         Ok(Totals {
             events: self.kernel.emitted(),

@@ -1,6 +1,7 @@
 //! The verbs, a file for each.
 
 pub mod completions;
+pub mod demo;
 pub mod doctor;
 pub mod explain;
 pub mod man;
@@ -11,6 +12,7 @@ pub mod watch;
 use anyhow::Context as _;
 
 use crate::cli::{Cli, Verb};
+use crate::demo::{gateway, upstream};
 
 /// Does what the command line asks for.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
@@ -20,8 +22,11 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Record(arguments) => block_on(record::run(&arguments)),
         Verb::Replay(arguments) => replay::run(&arguments),
+        Verb::Demo(arguments) => block_on(demo::run(&arguments)),
         Verb::Completions(arguments) => completions::run(&arguments),
         Verb::Man(arguments) => man::run(&arguments),
+        Verb::DemoGateway(arguments) => block_on(gateway::run(&arguments)),
+        Verb::DemoUpstream(arguments) => block_on(upstream::run(&arguments)),
     }
 }
 

@@ -1,0 +1,118 @@
+//! Where the scenes play: the gateway, one upstream that always works, and a client.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::actor::Actor;
+
+/// The gateway answers everything sooner.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// The route to the upstream that works.
+const GOOD: &str = "good";
+
+/// What the client got.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer {
+    /// The client's own address: verdicts name it.
+    pub client: SocketAddr,
+    /// The status code.
+    pub status: u16,
+}
+
+/// The gateway and the upstream that works.
+pub struct Stage {
+    gateway: Actor,
+    good: Option<Actor>,
+    /// Requests that were to succeed, and did.
+    pub good_requests: u32,
+}
+
+impl Stage {
+    /// Starts both.
+    pub async fn set() -> anyhow::Result<Self> {
+        let gateway = Actor::start(&["demo-gateway"]).await?;
+        let mut stage = Self {
+            gateway,
+            good: None,
+            good_requests: 0,
+        };
+        stage.bring_good().await?;
+        Ok(stage)
+    }
+
+    /// Starts the upstream that works.
+    pub async fn bring_good(&mut self) -> anyhow::Result<()> {
+        let good = Actor::start(&["demo-upstream", "answer"]).await?;
+        self.route(GOOD, good.address, true).await?;
+        self.good = Some(good);
+        Ok(())
+    }
+
+    /// Ends it, so that another upstream is the only one.
+    pub async fn dismiss_good(&mut self) -> anyhow::Result<()> {
+        match self.good.take() {
+            Some(good) => good.dismiss().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Requests that must give no verdict.
+    pub async fn good_requests(&mut self, count: u32) -> anyhow::Result<()> {
+        for number in 0..count {
+            let answer = self.ask(GOOD, &format!("{number}")).await?;
+            ensure!(answer.status == 200, "a good request got {}", answer.status);
+            self.good_requests += 1;
+        }
+        Ok(())
+    }
+
+    /// Leads a path's first segment to an upstream.
+    pub async fn route(&mut self, name: &str, to: SocketAddr, keep: bool) -> anyhow::Result<()> {
+        let keep = if keep { "keep" } else { "each" };
+        self.gateway
+            .tell(&format!("route {name} {to} {keep}"))
+            .await
+    }
+
+    /// Asks the gateway, with a body that an upstream may leave unread.
+    pub async fn ask(&self, name: &str, rest: &str) -> anyhow::Result<Answer> {
+        let asked = tokio::time::timeout(PATIENCE, ask(self.gateway.address, name, rest));
+        asked.await.context("the demo's gateway does not answer")?
+    }
+}
+
+async fn ask(gateway: SocketAddr, name: &str, rest: &str) -> anyhow::Result<Answer> {
+    let mut stream = TcpStream::connect(gateway)
+        .await
+        .context("cannot reach the demo's gateway")?;
+    let client = stream.local_addr()?;
+    let body = "quantity=1";
+    let request = format!(
+        "POST /{name}/{rest}?token=secret HTTP/1.1\r\nHost: demo\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
+        let read = stream.read_buf(&mut answer).await?;
+        ensure!(read > 0, "the demo's gateway closed without an answer");
+    }
+    let status = str::from_utf8(&answer)
+        .ok()
+        .and_then(|text| text.split(' ').nth(1));
+    let status = status.and_then(|status| status.parse().ok());
+    Ok(Answer {
+        client,
+        status: status.context("the demo's gateway answered nonsense")?,
+    })
+}
+
+/// A port of loopback on which nothing listens: the kernel has just given it and got it back.
+pub async fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?)
+}
