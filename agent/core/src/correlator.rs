@@ -1,11 +1,24 @@
 //! Events in, verdicts out: answers wait their grace here, then are joined and judged.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::event::Event;
+use crate::asking::Asking;
+use crate::attempts::Attempts;
+use crate::clock::Clock;
+use crate::diagnose::diagnose;
+use crate::event::{Death, Event, Fact, Flow, Role, Task};
+use crate::evidence::{Evidence, Failure};
+use crate::http;
+use crate::joining::{Answer, Joined, join_at_once, join_late};
+use crate::memory::Memory;
+use crate::recent::Recent;
+use crate::telling::{id, tell};
 use crate::units::{Pid, Timestamp};
 use crate::verdict::Verdict;
+
+/// Answers that may wait at once; beyond, the oldest is judged by what is known.
+const WAITING: usize = 16_384;
 
 /// How long an answer waits for late facts.
 #[derive(Clone, Debug)]
@@ -28,38 +41,281 @@ impl Default for Settings {
     }
 }
 
+/// An answer in its grace.
+#[derive(Debug)]
+struct Waiting {
+    answer: Answer,
+    joined: Option<Joined>,
+    /// The process whose exit it waits for.
+    exit_of: Option<Pid>,
+}
+
 /// Joins answers to their upstream attempts and those to what happened to them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Correlator {
+    settings: Settings,
+    memory: Memory,
+    attempts: Attempts,
+    /// By when each is due, then in the answers' order.
+    waiting: BTreeMap<(Timestamp, u64), Waiting>,
+    /// Each thread's last answer: what it did before that belongs to others.
+    last_answers: Recent<u32, Timestamp>,
+    /// Processes that have answered: gateways.
+    gateways: Recent<Pid, ()>,
+    /// Who heard a failed answer on which connection: (upstream's end, gateway's end).
+    hearers: Recent<(std::net::SocketAddr, std::net::SocketAddr), (Timestamp, Task)>,
+    asking: Asking,
     verdicts: VecDeque<Verdict>,
+    next: u64,
 }
 
 impl Correlator {
     /// An empty memory.
     #[must_use]
-    pub fn new(_settings: Settings) -> Self {
-        Self::default()
+    pub fn new(settings: Settings) -> Self {
+        let hour = Duration::from_secs(3600);
+        Self {
+            settings,
+            memory: Memory::default(),
+            attempts: Attempts::default(),
+            waiting: BTreeMap::new(),
+            last_answers: Recent::new(4096, hour),
+            gateways: Recent::new(1024, hour),
+            hearers: Recent::new(4096, Duration::from_secs(60)),
+            asking: Asking::default(),
+            verdicts: VecDeque::new(),
+            next: 0,
+        }
     }
 
-    /// Takes in one fact.
-    pub fn handle_event(&mut self, _event: Event) {}
+    /// Takes in one fact. Only a tick lets time pass.
+    pub fn handle_event(&mut self, event: Event) {
+        let at = event.at;
+        match event.fact {
+            Fact::Answered(flow) => self.answered(at, flow),
+            Fact::Ended(flow) => self.ended(at, flow),
+            Fact::Heard(flow) => self.heard(at, flow),
+            Fact::Reset(reset) => self.memory.connections.reset(at, reset),
+            Fact::Listens(listener) => {
+                self.asking
+                    .about(at, &listener.task, &self.memory.processes);
+                self.memory.listeners.open(at, listener);
+            }
+            Fact::Listened(listener) => self.memory.listeners.close(at, listener),
+            Fact::Death(death) => self.died(at, death),
+            Fact::Signal(signal) => {
+                self.asking
+                    .about(at, &signal.sender, &self.memory.processes);
+                self.memory.processes.signal(at, signal);
+            }
+            Fact::Victim(victim) => self.memory.processes.choose(at, victim.pid),
+            Fact::Drop(drop) => self.memory.connections.dropped(at, drop),
+            Fact::OomReport(report) => self.memory.processes.report(at, report),
+            Fact::Process(process) => self.memory.processes.meet(at, process),
+            // The kernel log's losses take no connection's evidence away.
+            Fact::Lost(lost) if lost.stage == "log" => {}
+            Fact::Lost(lost) => self.memory.lose(at, lost.count),
+            Fact::Attached(attached) => {
+                let clock = Clock {
+                    at,
+                    wall: attached.wall,
+                };
+                self.memory.attach(clock, attached.missing);
+            }
+            Fact::Tick => self.handle_timeout(at),
+        }
+    }
 
     /// Lets time pass: judges what has waited long enough.
-    pub fn handle_timeout(&mut self, _now: Timestamp) {}
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        while let Some(entry) = self.waiting.first_entry() {
+            let (due, number) = *entry.key();
+            if due > now {
+                break;
+            }
+            let waiting = entry.remove();
+            self.judge(number, waiting, Some(now));
+        }
+    }
 
     /// When `handle_timeout` is next due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        None
+        self.waiting.first_key_value().map(|((due, _), _)| *due)
     }
 
-    /// The next verdict, in the answers' order of judgement.
+    /// The next verdict, in the order of judgement.
     pub fn poll_verdict(&mut self) -> Option<Verdict> {
         self.verdicts.pop_front()
     }
 
-    /// A process that a pending verdict would name, and that is not known. Each is asked for once.
+    /// A process that a verdict would name, and that is not known. Each is asked for once.
     pub fn poll_unknown_process(&mut self) -> Option<Pid> {
-        None
+        self.asking.next()
+    }
+
+    fn answered(&mut self, at: Timestamp, flow: Flow) {
+        let (Some(task), Some(status)) = (flow.task.clone(), flow.status) else {
+            return;
+        };
+        self.asking.about(at, &task, &self.memory.processes);
+        let before = self.last_answers.get(&task.tid).copied();
+        self.last_answers.insert(at, task.tid, at);
+        self.gateways.insert(at, task.pid, ());
+        let answer = Answer {
+            at,
+            task,
+            flow,
+            status,
+            before,
+        };
+        let joined = join_at_once(&answer, &mut self.attempts);
+        self.next += 1;
+        if let Some(joined) = &joined {
+            self.remember_failure(self.next, &answer, joined);
+        }
+        let ends = (answer.flow.local, answer.flow.remote);
+        self.memory.connections.answered(at, ends, id(&answer));
+        let due = at.plus(self.settings.least);
+        self.waiting.insert(
+            (due, self.next),
+            Waiting {
+                answer,
+                joined,
+                exit_of: None,
+            },
+        );
+        if self.waiting.len() > WAITING
+            && let Some(((_, number), oldest)) = self.waiting.pop_first()
+        {
+            self.judge(number, oldest, None);
+        }
+    }
+
+    fn ended(&mut self, at: Timestamp, flow: Flow) {
+        if let Some(task) = &flow.task {
+            self.asking.about(at, task, &self.memory.processes);
+        }
+        match role(&flow) {
+            Role::Dialled => self.attempts.ended(at, flow),
+            Role::Accepted => self.memory.connections.end(at, flow),
+            Role::Unknown => {
+                self.memory.connections.end(at, flow.clone());
+                self.attempts.ended(at, flow);
+            }
+        }
+    }
+
+    fn heard(&mut self, at: Timestamp, flow: Flow) {
+        if let Some(owner) = flow.owner.as_ref().or(flow.task.as_ref()) {
+            self.asking.about(at, owner, &self.memory.processes);
+            self.hearers
+                .insert(at, (flow.remote, flow.local), (at, owner.clone()));
+        }
+        self.attempts.heard(at, flow);
+    }
+
+    fn died(&mut self, at: Timestamp, death: Death) {
+        let pid = death.task.pid;
+        self.asking.forget(pid);
+        self.memory.processes.bury(at, death);
+        let freed: Vec<(Timestamp, u64)> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| waiting.exit_of == Some(pid))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in freed {
+            if let Some(waiting) = self.waiting.remove(&key) {
+                self.waiting.insert((key.0.min(at), key.1), waiting);
+            }
+        }
+    }
+
+    /// `now` is absent where an answer must be judged before its time.
+    fn judge(&mut self, number: u64, mut waiting: Waiting, now: Option<Timestamp>) {
+        let seen = now.unwrap_or(waiting.answer.at);
+        if waiting.joined.is_none() {
+            waiting.joined = join_late(&waiting.answer, &mut self.attempts, seen);
+            if let Some(joined) = &waiting.joined {
+                self.remember_failure(number, &waiting.answer, joined);
+            }
+        }
+        if waiting.joined.is_none() && self.is_upstreams_own(&waiting.answer) {
+            return;
+        }
+        let Waiting { answer, joined, .. } = waiting;
+        let evidence =
+            Evidence::gather(answer, joined.unwrap_or_else(Joined::nothing), &self.memory);
+        if let Some(now) = now
+            && let Some((due, exit_of)) = self.grace(&evidence).filter(|(due, _)| *due > now)
+        {
+            let Evidence { answer, joined, .. } = evidence;
+            let joined = (!joined.attempts.is_empty()).then_some(joined);
+            self.waiting.insert(
+                (due, number),
+                Waiting {
+                    answer,
+                    joined,
+                    exit_of,
+                },
+            );
+            return;
+        }
+        let judgement = diagnose(&evidence);
+        self.memory.explain(number, judgement.cause);
+        self.verdicts
+            .push_back(tell(&evidence, judgement, &self.memory));
+    }
+
+    /// Until when a late fact may change the verdict, and whose exit it would be.
+    fn grace(&self, evidence: &Evidence) -> Option<(Timestamp, Option<Pid>)> {
+        let at = evidence.answer.at;
+        if let Some(pid) = evidence.may_yet_exit() {
+            return Some((at.plus(self.settings.late_exit), Some(pid)));
+        }
+        // From the kill, not from the answer: a death may itself have been waited for.
+        let died = evidence.ending.as_ref().map(|ending| ending.at.max(at));
+        let told = died.filter(|_| evidence.may_yet_be_told());
+        told.map(|died| (died.plus(self.settings.oom_report), None))
+    }
+
+    /// An upstream that answers an error to a gateway on this host: the gateway's answer counts.
+    fn is_upstreams_own(&self, answer: &Answer) -> bool {
+        let key = (answer.flow.local, answer.flow.remote);
+        let Some((heard, hearer)) = self.hearers.get(&key) else {
+            return false;
+        };
+        let near = Duration::from_secs(1);
+        let is_this = heard.since(answer.at) <= near && answer.at.since(*heard) <= near;
+        let is_gateway =
+            self.gateways.get(&hearer.pid).is_some() || self.memory.listeners.held_by(hearer);
+        is_this && hearer.pid != answer.task.pid && is_gateway
+    }
+
+    fn remember_failure(&mut self, number: u64, answer: &Answer, joined: &Joined) {
+        let Some(attempt) = joined.attempts.last().filter(|one| one.relayed.is_none()) else {
+            return;
+        };
+        let failure = Failure {
+            at: attempt.at,
+            task: answer.task.clone(),
+            port: answer.flow.local.port(),
+            upstream: attempt.flow.remote,
+            symptom: attempt.symptom(),
+            cause: None,
+        };
+        self.memory.fail(number, failure);
+    }
+}
+
+/// Which end it is; a connection older than the agent shows it by who asked.
+fn role(flow: &Flow) -> Role {
+    let asked = http::request_line(&flow.said_head).is_some();
+    let served = http::request_line(&flow.heard_head).is_some();
+    match (flow.role, asked, served) {
+        (Role::Unknown, true, false) => Role::Dialled,
+        (Role::Unknown, false, true) => Role::Accepted,
+        (role, _, _) => role,
     }
 }

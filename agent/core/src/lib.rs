@@ -1,10 +1,27 @@
 //! What it means: events in, verdicts out. No clock, no file, no socket, no kernel.
 #![forbid(unsafe_code)]
 
+mod amounts;
+mod asking;
+mod attempts;
 pub mod cause;
+mod clock;
+mod connections;
 pub mod correlator;
 pub mod decode;
+mod diagnose;
 pub mod event;
+mod evidence;
+mod facts;
+mod http;
+mod joining;
+mod listeners;
+mod memory;
+mod processes;
+mod recent;
+mod sentence;
 pub mod story;
+mod telling;
 pub mod units;
 pub mod verdict;
+mod wording;

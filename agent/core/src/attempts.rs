@@ -1,0 +1,197 @@
+//! A gateway's attempts at upstreams: what each one saw, and which are not spent yet.
+
+use std::time::Duration;
+
+use crate::event::Flow;
+use crate::http;
+use crate::recent::Recent;
+use crate::units::{Cookie, Pid, Timestamp};
+use crate::verdict::Symptom;
+
+const ECONNREFUSED: u16 = 111;
+const ETIMEDOUT: u16 = 110;
+const UNREACHABLE: [u16; 2] = [101, 113];
+const RESET: [u16; 2] = [104, 32];
+
+/// One attempt: a dialled connection that failed, or on which a failed answer came.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempt {
+    /// In the order of arrival.
+    pub number: u64,
+    /// When it was let go, or when the answer was heard.
+    pub at: Timestamp,
+    /// The gateway process.
+    pub pid: Pid,
+    /// The thread that let go, or that had sent the request.
+    pub tid: u32,
+    /// The dialled socket.
+    pub flow: Flow,
+    /// The status that was heard on it, where a watched one was.
+    pub relayed: Option<u16>,
+}
+
+impl Attempt {
+    /// When this request began on it: a pooled connection is older than the request.
+    #[must_use]
+    pub fn began(&self) -> Option<Timestamp> {
+        if self.flow.said > 0 {
+            self.flow.said_at
+        } else {
+            self.flow.opened_at
+        }
+    }
+
+    /// Whether the connection had served a request before.
+    #[must_use]
+    pub fn reused(&self) -> bool {
+        self.flow.said > 1
+    }
+
+    /// Whether it never became a connection.
+    #[must_use]
+    pub fn is_unconnected(&self) -> bool {
+        !self.flow.established
+    }
+
+    /// Whether it looks as if nothing went wrong: it counts only where nothing else explains.
+    #[must_use]
+    pub fn is_weak(&self) -> bool {
+        let flow = &self.flow;
+        self.relayed.is_none()
+            && self.flow.established
+            && flow.heard_bytes > 0
+            && http::fault(&flow.heard_head).is_none()
+            && is_header_complete(flow) != Some(false)
+    }
+
+    /// What the gateway's socket saw.
+    #[must_use]
+    pub fn symptom(&self) -> Symptom {
+        let flow = &self.flow;
+        let either = |errnos: &[u16]| {
+            errnos.contains(&flow.error.0)
+                || flow.error.0 == 0 && errnos.contains(&flow.soft_error.0)
+        };
+        if self.relayed.is_some() {
+            return Symptom::Relayed;
+        }
+        if !flow.established {
+            return match () {
+                () if either(&[ECONNREFUSED]) || flow.reset_heard => Symptom::Refused,
+                () if either(&UNREACHABLE) => Symptom::Unreachable,
+                () if either(&[ETIMEDOUT]) || flow.error.0 == 0 => Symptom::ConnectTimeout,
+                () => Symptom::ConnectError,
+            };
+        }
+        let is_reset = flow.reset_heard || RESET.contains(&flow.error.0);
+        let complete = is_header_complete(flow);
+        let is_bad = http::fault(&flow.heard_head).is_some();
+        match (flow.heard_bytes > 0, is_bad || complete != Some(false)) {
+            (true, true) => Symptom::BadAnswer,
+            (false, _) | (true, false) if is_reset => Symptom::Reset,
+            (false, _) | (true, false) if flow.fin_heard => Symptom::Eof,
+            (false, _) => Symptom::NoAnswer,
+            (true, false) => Symptom::BadAnswer,
+        }
+    }
+
+    /// Whether two attempts failed alike, so that taking one for the other misleads nobody.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.flow.remote == other.flow.remote && self.symptom() == other.symptom()
+    }
+}
+
+/// Whether the whole header of the heard answer was seen; `None` where not all was looked at.
+#[must_use]
+pub fn is_header_complete(flow: &Flow) -> Option<bool> {
+    if flow.header_end_heard || http::ends_within(&flow.heard_head) {
+        return Some(true);
+    }
+    let all_kept = flow.heard_bytes <= u64::try_from(flow.heard_head.0.len()).unwrap_or(u64::MAX);
+    let none_within = flow.header_scanned && flow.heard_bytes <= u64::from(flow.scanned);
+    (all_kept || none_within).then_some(false)
+}
+
+/// Attempts that no answer has taken yet.
+#[derive(Debug)]
+pub struct Attempts {
+    waiting: Recent<(Pid, u64), Attempt>,
+    /// Messages that were counted, so that one answer that is heard and then let go counts once.
+    seen: Recent<(Cookie, u32), (Pid, u64)>,
+    next: u64,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        let age = Duration::from_secs(180);
+        Self {
+            waiting: Recent::new(2048, age),
+            seen: Recent::new(4096, age),
+            next: 0,
+        }
+    }
+}
+
+impl Attempts {
+    /// A gateway's task let go of a dialled connection.
+    pub fn ended(&mut self, at: Timestamp, flow: Flow) {
+        let Some(task) = flow.task.clone() else {
+            return;
+        };
+        let key = (flow.cookie, flow.said);
+        if self.seen.get(&key).is_some() {
+            return;
+        }
+        // Nothing was asked on it and nothing went wrong: a spare connection.
+        let is_spare = flow.established
+            && flow.said == 0
+            && !flow.late
+            && !(flow.fin_heard || flow.reset_heard || flow.error.0 != 0);
+        if !is_spare {
+            self.add((at, task.pid, task.tid), flow, None);
+        }
+    }
+
+    /// A failed answer arrived on a dialled connection.
+    pub fn heard(&mut self, at: Timestamp, flow: Flow) {
+        let Some(owner) = flow.owner.clone().or_else(|| flow.task.clone()) else {
+            return;
+        };
+        let relayed = flow.status;
+        if self.seen.get(&(flow.cookie, flow.said)).is_none() {
+            self.add((at, owner.pid, owner.tid), flow, relayed);
+        }
+    }
+
+    /// Attempts of a process, oldest first.
+    pub fn of(&self, pid: Pid) -> impl DoubleEndedIterator<Item = &Attempt> {
+        self.waiting
+            .range((pid, 0)..=(pid, u64::MAX))
+            .map(|(_, attempt)| attempt)
+    }
+
+    /// An answer takes it.
+    pub fn spend(&mut self, pid: Pid, number: u64) -> Option<Attempt> {
+        self.waiting.remove(&(pid, number))
+    }
+
+    fn add(&mut self, (at, pid, tid): (Timestamp, Pid, u32), flow: Flow, relayed: Option<u16>) {
+        self.next += 1;
+        let number = self.next;
+        self.seen
+            .insert(at, (flow.cookie, flow.said), (pid, number));
+        self.waiting.insert(
+            at,
+            (pid, number),
+            Attempt {
+                number,
+                at,
+                pid,
+                tid,
+                flow,
+                relayed,
+            },
+        );
+    }
+}

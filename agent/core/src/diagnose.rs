@@ -1,0 +1,264 @@
+//! Evidence is judged here, by tables: a wrong label is worse than none.
+
+use crate::attempts::{Attempt, is_header_complete};
+use crate::cause::Cause;
+use crate::connections::OtherEnd;
+use crate::event::{Flow, How};
+use crate::evidence::{Complete, Evidence};
+use crate::http;
+use crate::listeners::Place;
+use crate::processes::{By, Ending, Way};
+use crate::units::Timestamp;
+use crate::verdict::{Confidence, Join, Symptom};
+
+/// The smallest header buffer among common gateways' defaults: nginx's page.
+pub const BUFFER: u64 = 4096;
+/// A header that stopped below this did not fill any buffer that someone would configure.
+const SMALL: u64 = 1024;
+/// A connection silent for this long was idle; the kernel programs use the same measure.
+pub const IDLE_MS: u32 = 100;
+const ECONNREFUSED: u16 = 111;
+
+/// What the evidence comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// Why.
+    pub cause: Cause,
+    /// How sure.
+    pub confidence: Confidence,
+}
+
+const UNEXPLAINED: Judgement = unknown(Cause::UnknownUnexplained);
+
+const fn proven(cause: Cause) -> Judgement {
+    Judgement {
+        cause,
+        confidence: Confidence::Proven,
+    }
+}
+
+const fn inferred(cause: Cause) -> Judgement {
+    Judgement {
+        cause,
+        confidence: Confidence::Inferred,
+    }
+}
+
+const fn unknown(cause: Cause) -> Judgement {
+    Judgement {
+        cause,
+        confidence: Confidence::Unknown,
+    }
+}
+
+/// The verdict's cause, and how sure it is.
+#[must_use]
+pub fn diagnose(evidence: &Evidence) -> Judgement {
+    let judgement = match (evidence.symptom, evidence.deciding()) {
+        (Symptom::NoAttempt, _) | (_, None) if evidence.failures.is_empty() => UNEXPLAINED,
+        (Symptom::NoAttempt, _) | (_, None) => inferred(Cause::NoLiveUpstream),
+        (Symptom::Relayed, Some(_)) => proven(Cause::RelayedUpstream),
+        (Symptom::Refused, Some(attempt)) => refused(evidence, attempt),
+        // Rejected with an ICMP error; a packet dropped in silence is not rejected.
+        (Symptom::Unreachable, Some(_)) if evidence.drop.is_some() => proven(Cause::FilteredReject),
+        (Symptom::Unreachable | Symptom::ConnectTimeout | Symptom::ConnectError, Some(_)) => {
+            UNEXPLAINED
+        }
+        (Symptom::BadAnswer, Some(attempt)) => bad_answer(&attempt.flow),
+        (Symptom::Eof | Symptom::Reset, Some(attempt)) => broken(evidence, attempt),
+        // The gateway gave up; what its upstream did instead of answering is not looked at yet.
+        (Symptom::NoAnswer, Some(_)) => UNEXPLAINED,
+    };
+    qualify(judgement, evidence)
+}
+
+fn refused(evidence: &Evidence, attempt: &Attempt) -> Judgement {
+    let seen = evidence.reset.is_some();
+    let sure = |cause| if seen { proven(cause) } else { inferred(cause) };
+    match (seen, &evidence.drop, attempt.flow.soft_error.0) {
+        (false, Some(_), _) => return proven(Cause::FilteredReject),
+        // A closed port answers a SYN with a RST; an ICMP error is a firewall's answer.
+        (false, None, ECONNREFUSED) => return inferred(Cause::FilteredReject),
+        (true, _, _) | (false, None, _) => {}
+    }
+    match (&evidence.place, &evidence.ending) {
+        (None | Some(Place::Taken), _) => UNEXPLAINED,
+        (Some(Place::Nothing | Place::Later(_)), _) => sure(Cause::ListenerAbsent),
+        (Some(Place::OtherAddress(_)), _) => sure(Cause::ListenerOtherAddress),
+        (Some(Place::SameService(_) | Place::OnlyOther(_)), _) => {
+            inferred(Cause::ListenerOtherPort)
+        }
+        (Some(Place::Closed(_)), Some(ending)) => {
+            let death = died(ending);
+            if seen { death } else { inferred(death.cause) }
+        }
+        (Some(Place::Closed(closed)), None) if closed.listener.dying => UNEXPLAINED,
+        (Some(Place::Closed(_)), None) => sure(Cause::ListenerClosed),
+    }
+}
+
+fn bad_answer(flow: &Flow) -> Judgement {
+    if http::fault(&flow.heard_head).is_some() {
+        return proven(Cause::Malformed);
+    }
+    let deep = flow.header_scanned && u64::from(flow.scanned) >= BUFFER;
+    match (is_header_complete(flow), deep, flow.heard_bytes) {
+        (Some(true), _, _) => UNEXPLAINED,
+        (None | Some(false), true, _) => proven(Cause::HeaderTooBig),
+        (None, false, BUFFER..) | (Some(false), false, SMALL..) => inferred(Cause::HeaderTooBig),
+        (None | Some(false), false, _) => UNEXPLAINED,
+    }
+}
+
+/// The other end broke the connection before a whole header.
+fn broken(evidence: &Evidence, attempt: &Attempt) -> Judgement {
+    let flow = &attempt.flow;
+    let Some(end) = &evidence.other_end else {
+        return unseen(evidence, attempt);
+    };
+    let partial = flow.heard_bytes > 0;
+    match (end.flow.how, &evidence.ending, partial) {
+        (How::Open | How::Released, _, _) => unseen(evidence, attempt),
+        // A process that leaves in good order closes its queue as a draining one does.
+        (How::Queued, Some(ending), _) if ending.is_orderly() => {
+            proven(Cause::ListenerClosedQueued)
+        }
+        (How::Fin | How::Unread | How::Linger | How::Queued, Some(ending), _) => died(ending),
+        (How::Fin | How::Unread | How::Linger | How::Queued, None, _) if end.flow.dying => {
+            UNEXPLAINED
+        }
+        (How::Queued, None, _) => proven(Cause::ListenerClosedQueued),
+        (How::Fin | How::Unread | How::Linger, None, true) => proven(Cause::AppClosedMidHeader),
+        (How::Linger, None, false) => proven(Cause::AppResetLinger),
+        (How::Unread, None, false) if raced(end) => proven(Cause::KeepaliveRace),
+        (How::Unread, None, false) => proven(Cause::AppResetUnread),
+        (How::Fin, None, false) if raced(end) => proven(Cause::KeepaliveRace),
+        (How::Fin, None, false) => proven(Cause::AppClosedWithoutAnswer),
+    }
+}
+
+/// The other end's close was not told of: it was no failure there, or it is on another host.
+fn unseen(evidence: &Evidence, attempt: &Attempt) -> Judgement {
+    let flow = &attempt.flow;
+    let served = flow.said > 1 && flow.heard > 0 && flow.heard_bytes == 0;
+    let reason = evidence
+        .reset
+        .as_ref()
+        .and_then(|(_, reset)| reset.reason.as_deref());
+    // A socket that a dying process closes is always told of; so the closer of this one lives.
+    let gone = matches!(reason, Some("TCP_TIMEWAIT_SOCKET" | "TCP_ABORT_ON_DATA"));
+    let closed_before = flow
+        .fin_at
+        .zip(flow.said_at)
+        .is_some_and(|(fin, said)| fin <= said);
+    match (served, gone, closed_before) {
+        (true, true, _) if evidence.complete == Complete::Yes => proven(Cause::KeepaliveRace),
+        (true, true, _) | (true, false, true) => inferred(Cause::KeepaliveRace),
+        (_, false, _) | (false, true, _) => {
+            let rejected = evidence.drop.is_some() && evidence.reset.is_none() && flow.reset_heard;
+            if rejected {
+                proven(Cause::FilteredReject)
+            } else {
+                UNEXPLAINED
+            }
+        }
+    }
+}
+
+/// Closed by an idle timer as the next request was under way.
+#[must_use]
+pub fn raced(end: &OtherEnd) -> bool {
+    let flow = &end.flow;
+    let reached = |moment: Timestamp| end.at.since(moment).as_millis() < u128::from(IDLE_MS);
+    match flow.how {
+        _ if flow.said == 0 => false,
+        How::Fin => flow.heard_bytes == 0,
+        How::Unread => {
+            // Nothing of the request was read, and it had only just come.
+            u64::from(flow.unread) >= flow.heard_bytes
+                && flow.quiet_ms >= IDLE_MS
+                && flow.heard_at.is_some_and(reached)
+        }
+        How::Open | How::Linger | How::Queued | How::Released => false,
+    }
+}
+
+/// A process's end as a cause.
+#[must_use]
+pub fn died(ending: &Ending) -> Judgement {
+    match &ending.way {
+        Way::Oom(Some(report)) if report.by_cgroup => proven(Cause::OomCgroup),
+        Way::Oom(Some(_)) => proven(Cause::OomHost),
+        Way::Oom(None) => inferred(Cause::Killed),
+        Way::Crash { .. } => proven(Cause::Crash),
+        Way::Exit(_) => proven(Cause::Exit),
+        Way::Signalled { by: By::Parent, .. } => proven(Cause::KilledByParent),
+        Way::Signalled {
+            by: By::Runtime, ..
+        } => proven(Cause::KilledByRuntime),
+        Way::Signalled { by: By::User, .. } => proven(Cause::KilledByUser),
+        Way::Killed(_) => proven(Cause::Killed),
+    }
+}
+
+/// What is missing, or joined by less than an identity, takes certainty away.
+fn qualify(judgement: Judgement, evidence: &Evidence) -> Judgement {
+    let by_absence = rests_on_absence(judgement, evidence);
+    if judgement.confidence == Confidence::Unknown || by_absence {
+        match evidence.complete {
+            Complete::Lost(_) => return unknown(Cause::UnknownEvidenceLost),
+            Complete::Late if !by_absence => return unknown(Cause::UnknownAttachedLate),
+            Complete::Missing(_) if !by_absence => return unknown(Cause::UnknownHookMissing),
+            Complete::Yes | Complete::Late | Complete::Missing(_) => {}
+        }
+    }
+    let translated = evidence
+        .other_end
+        .as_ref()
+        .is_some_and(|end| end.translated);
+    match (
+        judgement.confidence,
+        evidence.joined.by,
+        evidence.joined.ambiguous || translated,
+    ) {
+        (Confidence::Unknown, _, _) => judgement,
+        (_, Join::Time, true) if !translated => UNEXPLAINED,
+        (_, Join::Time, _) | (_, Join::TaskOrder | Join::RequestLine | Join::None, true) => {
+            inferred(judgement.cause)
+        }
+        (_, Join::TaskOrder | Join::RequestLine | Join::None, false) => judgement,
+    }
+}
+
+/// Whether the cause is claimed because something was not seen.
+fn rests_on_absence(judgement: Judgement, evidence: &Evidence) -> bool {
+    match judgement.cause {
+        Cause::ListenerAbsent
+        | Cause::ListenerOtherPort
+        | Cause::ListenerOtherAddress
+        | Cause::NoLiveUpstream => true,
+        Cause::FilteredReject => evidence.drop.is_none(),
+        Cause::KeepaliveRace => evidence.other_end.is_none(),
+        Cause::OomCgroup
+        | Cause::OomHost
+        | Cause::Crash
+        | Cause::Exit
+        | Cause::KilledByParent
+        | Cause::KilledByRuntime
+        | Cause::KilledByUser
+        | Cause::Killed
+        | Cause::ListenerClosed
+        | Cause::ListenerClosedQueued
+        | Cause::AppClosedWithoutAnswer
+        | Cause::AppClosedMidHeader
+        | Cause::AppResetUnread
+        | Cause::AppResetLinger
+        | Cause::HeaderTooBig
+        | Cause::Malformed
+        | Cause::RelayedUpstream
+        | Cause::UnknownEvidenceLost
+        | Cause::UnknownAttachedLate
+        | Cause::UnknownHookMissing
+        | Cause::UnknownUnexplained => false,
+    }
+}

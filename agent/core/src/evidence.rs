@@ -1,0 +1,262 @@
+//! Everything that bears on one answer, looked up and put together before it is judged.
+
+use std::time::Duration;
+
+use crate::attempts::Attempt;
+use crate::connections::OtherEnd;
+use crate::event::{Drop, How, Reset, Task};
+use crate::joining::{Answer, Joined};
+use crate::listeners::Place;
+use crate::memory::Memory;
+use crate::processes::{Ending, Way};
+use crate::units::{Pid, Timestamp};
+use crate::verdict::Symptom;
+
+/// How long nginx holds an upstream for dead (`fail_timeout`).
+const MARKED_DOWN: Duration = Duration::from_secs(10);
+/// An answer without any attempt comes at once.
+const WITHOUT_ATTEMPT: Duration = Duration::from_millis(20);
+/// Earlier failures that a verdict lists.
+const SHOWN: usize = 4;
+
+/// One answer's evidence.
+#[derive(Debug)]
+pub struct Evidence {
+    /// The answer.
+    pub answer: Answer,
+    /// Its attempts.
+    pub joined: Joined,
+    /// What the deciding attempt saw.
+    pub symptom: Symptom,
+    /// The deciding attempt's other end, where it was let go on this host.
+    pub other_end: Option<OtherEnd>,
+    /// How the process ended that held the other end, or that had listened there.
+    pub ending: Option<Ending>,
+    /// A RST of this host to the gateway's socket.
+    pub reset: Option<(Timestamp, Reset)>,
+    /// A packet of this connection that a firewall dropped.
+    pub drop: Option<(Timestamp, Drop)>,
+    /// Who listened where a connection was refused; `None` where that host is not seen.
+    pub place: Option<Place>,
+    /// The failed answer of an upstream that is a gateway on this host.
+    pub inner: Option<String>,
+    /// Earlier failures of the same gateway that may have marked its upstreams down.
+    pub failures: Vec<Failure>,
+    /// What is missing.
+    pub complete: Complete,
+}
+
+/// An earlier failure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// When.
+    pub at: Timestamp,
+    /// The gateway's task.
+    pub task: Task,
+    /// The port that the gateway was asked on.
+    pub port: u16,
+    /// The address that it dialled.
+    pub upstream: std::net::SocketAddr,
+    /// What it saw.
+    pub symptom: Symptom,
+    /// Why, once it was judged.
+    pub cause: Option<crate::cause::Cause>,
+}
+
+/// What is missing from the evidence, the worst first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Complete {
+    /// Nothing.
+    Yes,
+    /// Records were lost around the answer.
+    Lost(u64),
+    /// The connection is older than the agent.
+    Late,
+    /// Hooks are missing on this kernel.
+    Missing(Vec<String>),
+}
+
+impl Evidence {
+    /// Looks everything up.
+    #[must_use]
+    pub fn gather(answer: Answer, joined: Joined, memory: &Memory) -> Self {
+        let deciding = joined.attempts.last();
+        let symptom = deciding.map_or(Symptom::NoAttempt, Attempt::symptom);
+        let ended = |attempt: &Attempt| attempt.at;
+        let other_end = deciding
+            .filter(|attempt| attempt.flow.established && symptom != Symptom::Relayed)
+            .and_then(|attempt| memory.connections.other_end(&attempt.flow, ended(attempt)));
+        let reset = deciding.and_then(|attempt| {
+            let flow = &attempt.flow;
+            let reset = if flow.established {
+                memory.connections.reset_to(flow, attempt.at)
+            } else {
+                memory.connections.refusal(flow, attempt.at)
+            };
+            reset.map(|(at, reset)| (at, reset.clone()))
+        });
+        let drop = deciding.and_then(|attempt| {
+            let drop = memory.connections.dropped_of(&attempt.flow, attempt.at);
+            drop.map(|(at, drop)| (at, drop.clone()))
+        });
+        let place = deciding
+            .filter(|_| symptom == Symptom::Refused)
+            .and_then(|attempt| place(attempt, reset.as_ref(), memory));
+        let ending = ending(other_end.as_ref(), place.as_ref(), memory);
+        let inner = deciding
+            .filter(|_| symptom == Symptom::Relayed)
+            .and_then(|attempt| {
+                memory
+                    .connections
+                    .answer_of(&attempt.flow, attempt.at)
+                    .cloned()
+            });
+        let failures = if deciding.is_none() {
+            failures(&answer, memory)
+        } else {
+            Vec::new()
+        };
+        let complete = complete(&answer, deciding, memory);
+        Self {
+            answer,
+            joined,
+            symptom,
+            other_end,
+            ending,
+            reset,
+            drop,
+            place,
+            inner,
+            failures,
+            complete,
+        }
+    }
+
+    /// The attempt that decides.
+    #[must_use]
+    pub fn deciding(&self) -> Option<&Attempt> {
+        self.joined.attempts.last()
+    }
+
+    /// The living process whose exit within the grace would be the deeper cause.
+    #[must_use]
+    pub fn may_yet_exit(&self) -> Option<Pid> {
+        if self.ending.is_some() || self.symptom == Symptom::Relayed {
+            return None;
+        }
+        let end = self
+            .other_end
+            .as_ref()
+            .filter(|end| is_own_choice(end.flow.how));
+        end.and_then(|end| end.flow.task.as_ref())
+            .map(|task| task.pid)
+    }
+
+    /// Whether the kernel log has yet to tell of an OOM kill.
+    #[must_use]
+    pub fn may_yet_be_told(&self) -> bool {
+        matches!(
+            &self.ending,
+            Some(Ending {
+                way: Way::Oom(None),
+                ..
+            })
+        )
+    }
+}
+
+/// Whether a living process chose to end the connection.
+fn is_own_choice(how: How) -> bool {
+    match how {
+        How::Fin | How::Unread | How::Linger | How::Queued => true,
+        How::Open | How::Released => false,
+    }
+}
+
+fn ending(other_end: Option<&OtherEnd>, place: Option<&Place>, memory: &Memory) -> Option<Ending> {
+    if let Some(end) = other_end.filter(|end| is_own_choice(end.flow.how)) {
+        let task = end.flow.task.as_ref()?;
+        // A dying process is told of before its sockets close (`sched_process_exit` comes first).
+        let alive = end
+            .flow
+            .established_at
+            .or(end.flow.opened_at)
+            .unwrap_or_default();
+        return memory.processes.ending(task.pid, alive);
+    }
+    let Some(Place::Closed(closed)) = place else {
+        return None;
+    };
+    let alive = Timestamp(closed.at.0.saturating_sub(60_000_000_000));
+    memory
+        .processes
+        .ending(closed.listener.task.pid, alive)
+        .or_else(|| {
+            let opener = closed.opener.as_ref()?;
+            memory.processes.ending(opener.pid, alive)
+        })
+}
+
+/// Where a refused connection went, seen from the namespace that refused it.
+fn place(attempt: &Attempt, reset: Option<&(Timestamp, Reset)>, memory: &Memory) -> Option<Place> {
+    let flow = &attempt.flow;
+    let is_here = flow.remote.ip().is_loopback()
+        || flow.remote.ip() == flow.local.ip()
+        || memory.listeners.shows(flow.remote.ip());
+    let netns = match reset {
+        Some((_, reset)) if reset.netns.0 != 0 => reset.netns,
+        Some(_) => flow.netns,
+        None if is_here => flow.netns,
+        None => return None,
+    };
+    let at = reset.map_or(attempt.at, |(at, _)| *at);
+    let gateway = flow
+        .task
+        .clone()
+        .or_else(|| flow.owner.clone())
+        .unwrap_or_default();
+    Some(
+        memory
+            .listeners
+            .place((netns, flow.remote, at), &gateway, &memory.processes),
+    )
+}
+
+fn failures(answer: &Answer, memory: &Memory) -> Vec<Failure> {
+    let at_once = crate::joining::arrival(answer)
+        .is_some_and(|arrived| answer.at.since(arrived) <= WITHOUT_ATTEMPT);
+    if !at_once {
+        return Vec::new();
+    }
+    let task = &answer.task;
+    let is_ours = |failure: &&Failure| {
+        let sibling = failure.task.pid == task.pid
+            || failure.task.parent == task.parent && failure.task.comm == task.comm;
+        sibling
+            && failure.port == answer.flow.local.port()
+            && failure.at <= answer.at
+            && answer.at.since(failure.at) <= MARKED_DOWN
+    };
+    let mut last: Vec<Failure> = memory
+        .failures()
+        .filter(is_ours)
+        .take(SHOWN)
+        .cloned()
+        .collect();
+    last.reverse();
+    last
+}
+
+fn complete(answer: &Answer, deciding: Option<&Attempt>, memory: &Memory) -> Complete {
+    let lost = memory.lost_around(answer.at);
+    let late = match deciding {
+        Some(attempt) => attempt.flow.late,
+        None => answer.flow.late,
+    };
+    match (lost, late, memory.missing()) {
+        (1.., _, _) => Complete::Lost(lost),
+        (0, true, _) => Complete::Late,
+        (0, false, [_, ..]) => Complete::Missing(memory.missing().to_vec()),
+        (0, false, []) => Complete::Yes,
+    }
+}

@@ -1,0 +1,222 @@
+//! HTTP/1 as far as a verdict needs it: request lines, status lines, and what makes a header bad.
+
+use crate::units::Head;
+
+/// A request's first line and `Host`, as they were sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestLine<'a> {
+    /// `GET`.
+    pub method: &'a str,
+    /// With its query string.
+    pub target: &'a str,
+    /// The `Host` header, where it was among the first bytes.
+    pub host: Option<&'a str>,
+}
+
+impl RequestLine<'_> {
+    /// The target without its query string.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.target.split(['?', '#']).next().unwrap_or_default()
+    }
+}
+
+/// The request that a message begins with, if it is one.
+#[must_use]
+pub fn request_line(head: &Head) -> Option<RequestLine<'_>> {
+    let text = valid_prefix(&head.0);
+    let mut lines = text.split("\r\n");
+    let mut words = lines.next()?.split(' ');
+    let (method, target) = (words.next()?, words.next()?);
+    let named = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
+    // A target longer than the head has no version behind it, and is still the target's beginning.
+    let versioned = words
+        .next()
+        .is_none_or(|version| version.starts_with("HTTP/1"));
+    let is_request = named && versioned && !target.is_empty() && method.len() <= 20;
+    let host = lines.find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("host").then_some(value.trim())
+    });
+    is_request.then_some(RequestLine {
+        method,
+        target,
+        host,
+    })
+}
+
+/// Whether the header's end is among these first bytes.
+#[must_use]
+pub fn ends_within(head: &Head) -> bool {
+    head.0.windows(4).any(|four| four == b"\r\n\r\n") || head.0.windows(2).any(|two| two == b"\n\n")
+}
+
+/// What is wrong with an answer's first bytes; `None` where they are a good beginning.
+#[must_use]
+pub fn fault(head: &Head) -> Option<String> {
+    if head.0.is_empty() {
+        return None;
+    }
+    if let Some(fault) = status_line_fault(&head.0) {
+        return Some(fault);
+    }
+    let mut length = None;
+    for line in head.0.split_inclusive(|byte| *byte == b'\n').skip(1) {
+        let Some(line) = line.strip_suffix(b"\n") else {
+            break;
+        };
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            break;
+        }
+        if let Some(fault) = line_fault(line, &mut length) {
+            return Some(fault);
+        }
+    }
+    None
+}
+
+fn status_line_fault(bytes: &[u8]) -> Option<String> {
+    let matches = |pattern: &[u8]| {
+        bytes
+            .iter()
+            .zip(pattern)
+            .all(|(byte, wanted)| match wanted {
+                b'0' => byte.is_ascii_digit(),
+                wanted => byte == wanted,
+            })
+    };
+    if !matches(b"HTTP/0.0 000") {
+        return Some(format!("it begins with {}", beginning(bytes)));
+    }
+    match bytes.get(b"HTTP/0.0 000".len()) {
+        None | Some(b' ' | b'\r' | b'\n') => None,
+        Some(_) => Some("the status code has more than three digits".to_owned()),
+    }
+}
+
+fn line_fault(line: &[u8], length: &mut Option<Vec<u8>>) -> Option<String> {
+    // A folded line is old, not wrong (RFC 9112, 5.2).
+    if matches!(line.first(), Some(b' ' | b'\t')) {
+        return None;
+    }
+    let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+        return Some("a header line has no colon".to_owned());
+    };
+    let (name, value) = (&line[..colon], &line[colon + 1..]);
+    if name.is_empty() {
+        return Some("a header line has no name".to_owned());
+    }
+    if !name.iter().all(|byte| token(*byte)) {
+        return Some("a header's name has a character that no name may have".to_owned());
+    }
+    if value.iter().any(|byte| matches!(byte, 0 | b'\r')) {
+        return Some("a header's value has a NUL or a bare CR".to_owned());
+    }
+    if name.eq_ignore_ascii_case(b"content-length") {
+        let value = value.trim_ascii().to_vec();
+        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            return Some("its Content-Length is not a number".to_owned());
+        }
+        if length
+            .replace(value.clone())
+            .is_some_and(|before| before != value)
+        {
+            return Some("it has two Content-Lengths that differ".to_owned());
+        }
+    }
+    None
+}
+
+/// What the first bytes look like, without showing them: they may be anyone's payload.
+fn beginning(bytes: &[u8]) -> &'static str {
+    match bytes {
+        [0x15, 3, ..] => "a TLS alert, not a status line",
+        [0x16, 3, ..] => "a TLS handshake, not a status line",
+        [b'S', b'S', b'H', b'-', ..] => "an SSH banner, not a status line",
+        [b'2', b'2', b'0', b' ' | b'-', ..] => "an SMTP or FTP greeting, not a status line",
+        [b'P', b'R', b'I', b' ', ..] | [0, 0, _, 4, ..] => "HTTP/2, not an HTTP/1 status line",
+        _ => "bytes that are no HTTP status line",
+    }
+}
+
+/// RFC 9110, 5.6.2.
+fn token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn valid_prefix(bytes: &[u8]) -> &str {
+    match str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(text: &str) -> Head {
+        Head(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn a_request_line_is_read_with_its_host() {
+        let head = head("POST /a?b=c HTTP/1.1\r\nAccept: */*\r\nhost:  x:80\r\n\r\n");
+        let line = request_line(&head).unwrap();
+        assert_eq!(
+            (line.method, line.target, line.host),
+            ("POST", "/a?b=c", Some("x:80"))
+        );
+        assert_eq!(line.path(), "/a");
+    }
+
+    #[test]
+    fn what_is_no_request_is_none() {
+        for text in [
+            "",
+            "GET",
+            "HTTP/1.1 200 OK\r\n",
+            "\u{16}\u{3}\u{1}",
+            "a b HTTP/1.1\r\n",
+        ] {
+            assert_eq!(request_line(&head(text)), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn good_beginnings_have_no_fault() {
+        for text in [
+            "",
+            "HT",
+            "HTTP/1.1 20",
+            "HTTP/1.0 200\r\n",
+            "HTTP/1.1 200 OK\r\nX_a.b: c\r\n folded\r\nno end",
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\ncontent-length: 3\r\n\r\nno: é",
+        ] {
+            assert_eq!(fault(&head(text)), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn bad_beginnings_say_what_is_wrong() {
+        for (text, words) in [
+            ("garbage", "no HTTP status line"),
+            ("SSH-2.0-x\r\n", "SSH"),
+            ("HTTP/1.1 2000 OK\r\n", "three digits"),
+            ("HTTP/1.1 OK\r\n", "no HTTP status line"),
+            ("HTTP/1.1 200 OK\r\nno colon\r\n", "no colon"),
+            ("HTTP/1.1 200 OK\r\n: x\r\n", "no name"),
+            ("HTTP/1.1 200 OK\r\na b: x\r\n", "name has a character"),
+            ("HTTP/1.1 200 OK\r\na: \0\r\n", "NUL"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: x\r\n", "not a number"),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n",
+                "differ",
+            ),
+        ] {
+            let fault = fault(&head(text)).unwrap();
+            assert!(fault.contains(words), "{text}: {fault}");
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Which attempts belong to an answer: by the thread's order, the request line, or time alone.
+
+use std::time::Duration;
+
+use crate::attempts::{Attempt, Attempts};
+use crate::event::{Flow, Task};
+use crate::http;
+use crate::units::Timestamp;
+use crate::verdict::Join;
+
+/// How much earlier than its request an attempt may seem to begin: two hooks on two processors.
+const SLACK: Duration = Duration::from_millis(1);
+/// How long a thread takes at most from a failed attempt to the answer or to the next attempt, when
+/// it does nothing else: beyond, order alone proves nothing.
+const AT_ONCE: Duration = Duration::from_millis(5);
+/// HAProxy waits a second before it dials again (its configuration manual, `retries`).
+const TURNAROUND: (Duration, Duration) = (Duration::from_millis(950), Duration::from_millis(1100));
+
+/// A failed answer, with what joining needs of it.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// When it left.
+    pub at: Timestamp,
+    /// Who sent it.
+    pub task: Task,
+    /// The connection that it left on.
+    pub flow: Flow,
+    /// Its status.
+    pub status: u16,
+    /// The same thread's answer before this one.
+    pub before: Option<Timestamp>,
+}
+
+/// The attempts of one answer.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// How they were found.
+    pub by: Join,
+    /// Oldest first; the last decides.
+    pub attempts: Vec<Attempt>,
+    /// Another attempt, which failed otherwise, fits as well.
+    pub ambiguous: bool,
+}
+
+impl Joined {
+    /// No attempt.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self {
+            by: Join::None,
+            attempts: Vec::new(),
+            ambiguous: false,
+        }
+    }
+}
+
+/// How an attempt's request line compares with the answer's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Same,
+    Differs,
+    Unseen,
+}
+
+/// At the answer: only what order or the request line proves.
+#[must_use]
+pub fn join_at_once(answer: &Answer, attempts: &mut Attempts) -> Option<Joined> {
+    let last = by_order(answer, attempts).map(|attempt| (attempt.number, attempt.at));
+    let by_order = last.and_then(|(number, _)| find(answer, attempts, number));
+    let (number, by, ambiguous) = match (by_order, by_line(answer, attempts, answer.at)) {
+        (Some(own), None) => (own.number, Join::TaskOrder, false),
+        (None, Some((lined, ambiguous))) => (lined.number, Join::RequestLine, ambiguous),
+        (None, None) => return None,
+        (Some(own), Some((lined, ambiguous))) => {
+            let own_line = line(answer, own);
+            // A connection that was never made has no line, and is later than what was heard before.
+            let is_own = own_line == Line::Same || own_line == Line::Unseen && own.at >= lined.at;
+            if is_own || own.number == lined.number {
+                (own.number, Join::TaskOrder, false)
+            } else {
+                (lined.number, Join::RequestLine, ambiguous)
+            }
+        }
+    };
+    Some(take(answer, attempts, (number, by, ambiguous)))
+}
+
+/// After the grace: what closed later than the answer, then what fits by time alone.
+#[must_use]
+pub fn join_late(answer: &Answer, attempts: &mut Attempts, now: Timestamp) -> Option<Joined> {
+    if let Some((lined, ambiguous)) = by_line(answer, attempts, now) {
+        let choice = (lined.number, Join::RequestLine, ambiguous);
+        return Some(take(answer, attempts, choice));
+    }
+    let mut fitting: Vec<&Attempt> = attempts
+        .of(answer.task.pid)
+        .filter(|attempt| fits(answer, attempt, now) && !attempt.is_weak())
+        .collect();
+    // The one that began first: a later answer's window may still hold the others.
+    fitting.sort_by_key(|attempt| attempt.began());
+    let first = fitting.first()?;
+    let ambiguous = fitting
+        .iter()
+        .any(|other| !other.is_like(first) && !follows(first, other));
+    let choice = (first.number, Join::Time, ambiguous);
+    Some(take(answer, attempts, choice))
+}
+
+/// The last thing that the answering thread did before.
+fn by_order<'a>(answer: &Answer, attempts: &'a Attempts) -> Option<&'a Attempt> {
+    let own = attempts
+        .of(answer.task.pid)
+        .filter(|attempt| attempt.relayed.is_none());
+    let own = own.filter(|attempt| attempt.tid == answer.task.tid && attempt.at <= answer.at);
+    let last = own.max_by_key(|attempt| (attempt.at, attempt.number))?;
+    let is_last = answer.before.is_none_or(|before| last.at >= before);
+    let line = line(answer, last);
+    let at_once = answer.at.since(last.at) <= AT_ONCE;
+    let proves = if last.is_weak() {
+        at_once && line != Line::Differs
+    } else {
+        at_once || line == Line::Same
+    };
+    (is_last && proves && fits(answer, last, answer.at)).then_some(last)
+}
+
+/// The attempt with the same request line; whether another that failed otherwise has it too.
+fn by_line<'a>(
+    answer: &Answer,
+    attempts: &'a Attempts,
+    until: Timestamp,
+) -> Option<(&'a Attempt, bool)> {
+    let same = |attempt: &&Attempt| {
+        line(answer, attempt) == Line::Same && fits(answer, attempt, until) && !attempt.is_weak()
+    };
+    let all: Vec<&Attempt> = attempts.of(answer.task.pid).filter(same).collect();
+    // One request's tries follow each other; the last of them decides.
+    let first = all.iter().min_by_key(|attempt| attempt.began())?;
+    let mut last = *first;
+    let mut rest: Vec<&&Attempt> = all
+        .iter()
+        .filter(|one| one.number != first.number)
+        .collect();
+    rest.sort_by_key(|attempt| attempt.began());
+    let mut ambiguous = false;
+    for next in rest {
+        if next.began() >= Some(last.at) {
+            last = next;
+        } else {
+            ambiguous |= !next.is_like(last);
+        }
+    }
+    Some((last, ambiguous))
+}
+
+fn find<'a>(answer: &Answer, attempts: &'a Attempts, number: u64) -> Option<&'a Attempt> {
+    attempts
+        .of(answer.task.pid)
+        .find(|attempt| attempt.number == number)
+}
+
+/// Takes the deciding attempt and the tries of the same request before it.
+fn take(
+    answer: &Answer,
+    attempts: &mut Attempts,
+    (number, by, ambiguous): (u64, Join, bool),
+) -> Joined {
+    let pid = answer.task.pid;
+    let Some(mut current) = attempts.spend(pid, number) else {
+        return Joined::nothing();
+    };
+    let mut chain = vec![];
+    if by == Join::Time {
+        // Found by its beginning: the other address family may have been tried after it.
+        let next = attempts
+            .of(pid)
+            .find(|next| follows(&current, next))
+            .map(|next| next.number);
+        if let Some(next) = next.and_then(|next| attempts.spend(pid, next)) {
+            chain.push(std::mem::replace(&mut current, next));
+        }
+    }
+    let mut earliest = current.clone();
+    while let Some(before) = before(answer, attempts, &earliest) {
+        let Some(attempt) = attempts.spend(pid, before) else {
+            break;
+        };
+        earliest = attempt.clone();
+        chain.push(attempt);
+    }
+    chain.push(current);
+    chain.sort_by_key(|attempt| (attempt.at, attempt.number));
+    Joined {
+        by,
+        attempts: chain,
+        ambiguous,
+    }
+}
+
+/// The try of the same request that came right before.
+fn before(answer: &Answer, attempts: &Attempts, next: &Attempt) -> Option<u64> {
+    let began = next.began()?;
+    let earlier = |attempt: &&Attempt| {
+        attempt.number != next.number
+            && attempt.at <= began.plus(Duration::from_micros(50))
+            && fits(answer, attempt, answer.at)
+    };
+    let last = attempts
+        .of(answer.task.pid)
+        .filter(earlier)
+        .max_by_key(|attempt| attempt.at)?;
+    let gap = began.since(last.at);
+    let same_thread = last.tid == next.tid;
+    let turned = gap >= TURNAROUND.0 && gap <= TURNAROUND.1;
+    let belongs = match line(answer, last) {
+        Line::Same => true,
+        Line::Differs => same_thread && gap <= SLACK && line(answer, next) != Line::Same,
+        Line::Unseen => {
+            same_thread && (gap <= SLACK || turned && next.is_unconnected()) || follows(last, next)
+        }
+    };
+    (belongs && !last.is_weak()).then_some(last.number)
+}
+
+/// Whether one is the same dial in the other address family (RFC 8305).
+fn follows(first: &Attempt, next: &Attempt) -> bool {
+    let (one, other) = (first.flow.remote, next.flow.remote);
+    let soon = next
+        .flow
+        .opened_at
+        .is_some_and(|opened| opened.since(first.at) <= SLACK);
+    soon && first.is_unconnected()
+        && next.at >= first.at
+        && one.port() == other.port()
+        && one.is_ipv4() != other.is_ipv4()
+}
+
+/// Whether an attempt lies within the request: begun after it arrived, ended by `until`.
+fn fits(answer: &Answer, attempt: &Attempt, until: Timestamp) -> bool {
+    let arrived = arrival(answer);
+    let status_fits = attempt.relayed.is_none_or(|status| status == answer.status);
+    let after = match (arrived, attempt.began()) {
+        (Some(arrived), Some(began)) => began.plus(SLACK) >= arrived,
+        (Some(arrived), None) => attempt.at.plus(SLACK) >= arrived,
+        (None, _) => answer.at.since(attempt.at) <= AT_ONCE,
+    };
+    let begun = attempt.began().is_none_or(|began| began <= answer.at);
+    // What is let go of after the answer began before it, and failed before it.
+    let failed = attempt.at <= answer.at || failed_by(attempt, answer.at);
+    status_fits && after && begun && attempt.at <= until && failed
+}
+
+fn failed_by(attempt: &Attempt, moment: Timestamp) -> bool {
+    let flow = &attempt.flow;
+    let heard = [flow.fin_at, flow.reset_at].into_iter().flatten().min();
+    heard.is_some_and(|heard| heard <= moment)
+}
+
+/// When the request arrived, where what was heard last is a request: a body that came after
+/// `100 Continue` tells nothing of it.
+#[must_use]
+pub fn arrival(answer: &Answer) -> Option<Timestamp> {
+    let seen = answer.flow.heard_head.0.is_empty()
+        || http::request_line(&answer.flow.heard_head).is_some();
+    answer.flow.heard_at.filter(|at| seen && *at <= answer.at)
+}
+
+fn line(answer: &Answer, attempt: &Attempt) -> Line {
+    let (asked, sent) = (
+        http::request_line(&answer.flow.heard_head),
+        http::request_line(&attempt.flow.said_head),
+    );
+    match (asked, sent) {
+        (Some(asked), Some(sent)) => {
+            if asked.method == sent.method && asked.target == sent.target {
+                Line::Same
+            } else {
+                Line::Differs
+            }
+        }
+        (None, _) | (_, None) => Line::Unseen,
+    }
+}

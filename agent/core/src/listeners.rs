@@ -1,0 +1,346 @@
+//! Who listens where, who did, and what that says about an address that refused.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::event::{Listener, Process, Task};
+use crate::processes::Processes;
+use crate::recent::Recent;
+use crate::units::{Netns, Timestamp};
+
+/// Open listeners that are remembered; beyond, new ones are not known.
+const OPEN: usize = 16_384;
+/// Ports that only a host's own services use are no candidates for a service that moved.
+const UNPRIVILEGED: u16 = 1024;
+/// Programs that are never the web service that a gateway meant. A judgement of ours.
+const INFRASTRUCTURE: [&str; 22] = [
+    "sshd",
+    "systemd",
+    "systemd-resolve",
+    "dnsmasq",
+    "chronyd",
+    "cupsd",
+    "rpcbind",
+    "master",
+    "containerd",
+    "dockerd",
+    "docker-proxy",
+    "kubelet",
+    "kube-proxy",
+    "etcd",
+    "node_exporter",
+    "prometheus",
+    "postgres",
+    "mysqld",
+    "mariadbd",
+    "redis-server",
+    "memcached",
+    "mongod",
+];
+
+/// A listener that is open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Open {
+    /// Since when it is known: the dump's moment for those that were there before.
+    pub at: Timestamp,
+    /// The listener; its task opened it.
+    pub listener: Listener,
+}
+
+/// A listener that has closed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Closed {
+    /// When.
+    pub at: Timestamp,
+    /// The listener; its task closed it.
+    pub listener: Listener,
+    /// Who opened it, where that was seen.
+    pub opener: Option<Task>,
+}
+
+/// What the listeners say about an address that refused.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// A listener covers it, and did so when it refused.
+    Taken,
+    /// A listener covers it now, but came later.
+    Later(Open),
+    /// One closed before.
+    Closed(Closed),
+    /// The port is taken on an address that does not cover it.
+    OtherAddress(Open),
+    /// The service that was there listens on another port now.
+    SameService(Open),
+    /// The namespace has one other service.
+    OnlyOther(Open),
+    /// Nothing.
+    Nothing,
+}
+
+/// Every listener of the host, by namespace and port.
+#[derive(Debug)]
+pub struct Listeners {
+    open: BTreeMap<(Netns, u16), Vec<Open>>,
+    count: usize,
+    closed: Recent<(Netns, u16, Timestamp, u64), Closed>,
+    next: u64,
+}
+
+impl Default for Listeners {
+    fn default() -> Self {
+        let day = Duration::from_secs(24 * 3600);
+        Self {
+            open: BTreeMap::new(),
+            count: 0,
+            closed: Recent::new(4096, day),
+            next: 0,
+        }
+    }
+}
+
+impl Listeners {
+    /// One opened, or was there.
+    pub fn open(&mut self, at: Timestamp, listener: Listener) {
+        let there = self
+            .open
+            .entry((listener.netns, listener.local.port()))
+            .or_default();
+        let known = |open: &Open| {
+            let same = open.listener.local == listener.local;
+            same && (open.listener.cookie == listener.cookie && listener.cookie.0 != 0
+                || listener.before && open.listener.task.pid == listener.task.pid)
+        };
+        if !there.iter().any(known) && self.count < OPEN {
+            there.push(Open { at, listener });
+            self.count += 1;
+        }
+    }
+
+    /// One closed.
+    pub fn close(&mut self, at: Timestamp, listener: Listener) {
+        let place = (listener.netns, listener.local.port());
+        let there = self.open.entry(place).or_default();
+        let position = |cookie| {
+            there.iter().position(|open| {
+                open.listener.local == listener.local && open.listener.cookie == cookie
+            })
+        };
+        // The dump has no cookies.
+        let found = position(listener.cookie).or_else(|| position(crate::units::Cookie(0)));
+        let opener = found.map(|index| there.remove(index).listener.task);
+        self.count -= usize::from(opener.is_some());
+        if there.is_empty() {
+            self.open.remove(&place);
+        }
+        self.next += 1;
+        let key = (place.0, place.1, at, self.next);
+        self.closed.insert(
+            at,
+            key,
+            Closed {
+                at,
+                listener,
+                opener,
+            },
+        );
+    }
+
+    /// The listener that covers an address.
+    #[must_use]
+    pub fn covering(&self, netns: Netns, address: SocketAddr) -> Option<&Open> {
+        let there = self.open.get(&(netns, address.port()))?;
+        there
+            .iter()
+            .find(|open| covers(&open.listener, address.ip()))
+    }
+
+    /// The listener that covers an address in any namespace, where only one does.
+    #[must_use]
+    pub fn only_covering(&self, address: SocketAddr) -> Option<&Open> {
+        let mut all = self.open.values().flatten().filter(|open| {
+            open.listener.local.port() == address.port() && covers(&open.listener, address.ip())
+        });
+        let first = all.next()?;
+        all.next().is_none().then_some(first)
+    }
+
+    /// Whether an address belongs to this host, as far as its listeners show.
+    #[must_use]
+    pub fn shows(&self, address: IpAddr) -> bool {
+        let bound = |listener: &Listener| listener.local.ip() == address;
+        self.open
+            .values()
+            .flatten()
+            .any(|open| bound(&open.listener))
+    }
+
+    /// Whether a process holds a listener.
+    #[must_use]
+    pub fn held_by(&self, task: &Task) -> bool {
+        // PID 1 opens listeners on behalf of many; that makes none of its children a gateway.
+        self.open.values().flatten().any(|open| {
+            let opener = &open.listener.task;
+            opener.pid == task.pid
+                || opener.pid == task.parent && task.parent.0 > 1 && opener.comm == task.comm
+        })
+    }
+
+    /// What is known of an address that refused at a moment.
+    #[must_use]
+    pub fn place(
+        &self,
+        (netns, address, at): (Netns, SocketAddr, Timestamp),
+        gateway: &Task,
+        processes: &Processes,
+    ) -> Place {
+        let here = self
+            .open
+            .get(&(netns, address.port()))
+            .map_or(&[][..], Vec::as_slice);
+        let mut covering = here
+            .iter()
+            .filter(|open| covers(&open.listener, address.ip()));
+        let last = self.last_closed(netns, address, at);
+        match (covering.next(), last) {
+            (Some(open), _) if open.at <= at => return Place::Taken,
+            (Some(open), None) => return Place::Later(open.clone()),
+            (_, Some(closed)) => {
+                let moved = self.moved(closed, processes);
+                return moved.map_or_else(|| Place::Closed(closed.clone()), Place::SameService);
+            }
+            (None, None) => {}
+        }
+        if let Some(open) = here.iter().find(|open| open.at <= at) {
+            return Place::OtherAddress(open.clone());
+        }
+        self.only_other(netns, gateway, processes)
+            .map_or(Place::Nothing, Place::OnlyOther)
+    }
+
+    fn last_closed(&self, netns: Netns, address: SocketAddr, at: Timestamp) -> Option<&Closed> {
+        let port = address.port();
+        let range = (netns, port, Timestamp(0), 0)..=(netns, port, at, u64::MAX);
+        let mut closed = self.closed.range(range).rev().map(|(_, closed)| closed);
+        closed.find(|closed| covers(&closed.listener, address.ip()))
+    }
+
+    /// The same service, listening elsewhere since it left: by container or unit, never by name only.
+    fn moved(&self, closed: &Closed, processes: &Processes) -> Option<Open> {
+        let owner = closed.opener.as_ref().unwrap_or(&closed.listener.task);
+        let owner = processes.known(owner.pid)?;
+        let netns = closed.listener.netns;
+        let mut others = self.open_in(netns).filter(|open| {
+            let pid = open.listener.task.pid;
+            let other = processes.known(pid);
+            open.at >= closed.at
+                && open.listener.local.port() != closed.listener.local.port()
+                && other.is_some_and(|other| is_same_service(owner, other))
+        });
+        let first = others.next()?;
+        others.next().is_none().then(|| first.clone())
+    }
+
+    fn only_other(&self, netns: Netns, gateway: &Task, processes: &Processes) -> Option<Open> {
+        let is_gateways = |task: &Task| {
+            task.pid == gateway.pid || task.pid == gateway.parent || task.comm == gateway.comm
+        };
+        let mut others = self.open_in(netns).filter(|open| {
+            let task = &open.listener.task;
+            let comm = processes
+                .known(task.pid)
+                .map_or(&task.comm, |known| &known.comm);
+            open.listener.local.port() >= UNPRIVILEGED
+                && !is_gateways(task)
+                && !INFRASTRUCTURE.contains(&comm.as_str())
+        });
+        let first = others.next()?;
+        let port = first.listener.local.port();
+        others
+            .all(|open| open.listener.local.port() == port)
+            .then(|| first.clone())
+    }
+
+    fn open_in(&self, netns: Netns) -> impl Iterator<Item = &Open> {
+        self.open
+            .range((netns, 0)..=(netns, u16::MAX))
+            .flat_map(|(_, open)| open)
+    }
+}
+
+fn is_same_service(left: &Process, right: &Process) -> bool {
+    let same = |left: &Option<String>, right: &Option<String>| left.is_some() && left == right;
+    let service = left
+        .unit
+        .as_ref()
+        .is_some_and(|unit| unit.ends_with(".service"));
+    left.comm == right.comm
+        && left.script == right.script
+        && (same(&left.container, &right.container) || service && left.unit == right.unit)
+}
+
+/// Whether a listener takes connections to an address.
+fn covers(listener: &Listener, address: IpAddr) -> bool {
+    match (listener.local.ip(), address) {
+        (own, address) if own == address => true,
+        (IpAddr::V4(own), IpAddr::V4(_)) => own.is_unspecified(),
+        (IpAddr::V6(own), IpAddr::V6(_)) => own.is_unspecified(),
+        (IpAddr::V6(own), IpAddr::V4(_)) => own.is_unspecified() && !listener.v6_only,
+        (IpAddr::V4(_), IpAddr::V6(_)) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Cookie;
+
+    fn listener(local: &str, v6_only: bool) -> Listener {
+        Listener {
+            netns: Netns(1),
+            cookie: Cookie(0),
+            local: local.parse().unwrap(),
+            task: Task::default(),
+            dying: false,
+            v6_only,
+            queued: 0,
+            limit: 0,
+            before: true,
+        }
+    }
+
+    #[test]
+    fn unspecified_addresses_cover_all_of_their_family() {
+        for (local, v6_only, address, expected) in [
+            ("0.0.0.0:1", false, "10.0.0.1", true),
+            ("0.0.0.0:1", false, "::1", false),
+            ("[::]:1", false, "10.0.0.1", true),
+            ("[::]:1", true, "10.0.0.1", false),
+            ("[::]:1", true, "::1", true),
+            ("[::1]:1", false, "127.0.0.1", false),
+            ("127.0.0.1:1", false, "127.0.0.1", true),
+            ("127.0.0.1:1", false, "127.0.0.2", false),
+        ] {
+            let covers = covers(&listener(local, v6_only), address.parse().unwrap());
+            assert_eq!(covers, expected, "{local} {address}");
+        }
+    }
+
+    #[test]
+    fn a_close_with_a_cookie_finds_the_dumped_listener() {
+        let mut listeners = Listeners::default();
+        listeners.open(Timestamp(1), listener("0.0.0.0:80", false));
+        let address = "10.0.0.1:80".parse().unwrap();
+        assert!(listeners.covering(Netns(1), address).is_some());
+        let cookie = Cookie(77);
+        listeners.close(
+            Timestamp(2),
+            Listener {
+                cookie,
+                ..listener("0.0.0.0:80", false)
+            },
+        );
+        assert!(listeners.covering(Netns(1), address).is_none());
+        assert_eq!(listeners.count, 0);
+    }
+}

@@ -1,0 +1,100 @@
+//! The recent past in one place: every sense's facts, bounded.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::cause::Cause;
+use crate::clock::Clock;
+use crate::connections::Connections;
+use crate::evidence::Failure;
+use crate::listeners::Listeners;
+use crate::processes::Processes;
+use crate::recent::Recent;
+use crate::units::Timestamp;
+
+/// Records that were lost within this of an answer may have been its own.
+const AROUND: Duration = Duration::from_secs(2);
+/// Moments of loss that are remembered.
+const LOSSES: usize = 256;
+
+/// What is remembered.
+#[derive(Debug)]
+pub struct Memory {
+    /// Connections.
+    pub connections: Connections,
+    /// Processes.
+    pub processes: Processes,
+    /// Listeners.
+    pub listeners: Listeners,
+    /// Dates.
+    pub clock: Clock,
+    failures: Recent<u64, Failure>,
+    losses: VecDeque<(Timestamp, u64)>,
+    missing: Vec<String>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            connections: Connections::default(),
+            processes: Processes::default(),
+            listeners: Listeners::default(),
+            clock: Clock::default(),
+            failures: Recent::new(512, Duration::from_secs(60)),
+            losses: VecDeque::new(),
+            missing: Vec::new(),
+        }
+    }
+}
+
+impl Memory {
+    /// The senses began.
+    pub fn attach(&mut self, clock: Clock, missing: Vec<String>) {
+        self.clock = clock;
+        self.missing = missing;
+    }
+
+    /// Records were lost.
+    pub fn lose(&mut self, at: Timestamp, count: u64) {
+        if count == 0 {
+            return;
+        }
+        if self.losses.len() == LOSSES {
+            self.losses.pop_front();
+        }
+        self.losses.push_back((at, count));
+    }
+
+    /// Records lost around a moment.
+    #[must_use]
+    pub fn lost_around(&self, moment: Timestamp) -> u64 {
+        let near = self
+            .losses
+            .iter()
+            .filter(|(at, _)| at.since(moment) <= AROUND && moment.since(*at) <= AROUND);
+        near.fold(0, |sum, (_, count)| sum.saturating_add(*count))
+    }
+
+    /// Hooks that this kernel lacks.
+    #[must_use]
+    pub fn missing(&self) -> &[String] {
+        &self.missing
+    }
+
+    /// An attempt failed for an answer.
+    pub fn fail(&mut self, number: u64, failure: Failure) {
+        self.failures.insert(failure.at, number, failure);
+    }
+
+    /// Why that attempt failed, once it is known.
+    pub fn explain(&mut self, number: u64, cause: Cause) {
+        if let Some(failure) = self.failures.get_mut(&number) {
+            failure.cause = Some(cause);
+        }
+    }
+
+    /// Failures, newest first.
+    pub fn failures(&self) -> impl Iterator<Item = &Failure> {
+        self.failures.range(..).rev().map(|(_, failure)| failure)
+    }
+}

@@ -1,0 +1,293 @@
+//! Who lives, who ended, and who ended whom.
+
+use std::time::Duration;
+
+use crate::event::{Death, OomReport, Process, Signal, Task};
+use crate::recent::Recent;
+use crate::units::{Pid, Timestamp};
+use crate::verdict::Who;
+
+/// Signals that say "stop" and that a program may answer with an exit of its own.
+const STOPPING: [u8; 4] = [2, 3, 6, 15];
+/// Signals by which the kernel, or a program itself, ends a faulty program:
+/// ILL, TRAP, ABRT, BUS, FPE, SEGV, SYS.
+const FAULTS: [u8; 7] = [4, 5, 6, 7, 8, 11, 31];
+/// How long before its end a stop may have been asked for: gunicorn's grace. A judgement of ours.
+const STOP_GRACE: Duration = Duration::from_secs(30);
+/// Who stops processes on a platform's behalf, by name; `containerd-shim` in all its lengths.
+const RUNTIMES: [&str; 15] = [
+    "systemd",
+    "containerd-shim",
+    "containerd",
+    "runc",
+    "crun",
+    "conmon",
+    "kubelet",
+    "dockerd",
+    "docker",
+    "podman",
+    "tini",
+    "dumb-init",
+    "docker-init",
+    "catatonit",
+    "systemd-shutdow",
+];
+const SHELLS: [&str; 6] = ["sh", "bash", "dash", "zsh", "fish", "ash"];
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ending {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub task: Task,
+    /// By what.
+    pub way: Way,
+}
+
+/// What ended a process.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Way {
+    /// The OOM killer; the kernel log's word on it where it came.
+    Oom(Option<OomReport>),
+    /// Its own fault.
+    Crash {
+        /// The signal.
+        signal: u8,
+        /// A core dump was written.
+        core: bool,
+    },
+    /// It called `exit`.
+    Exit(u8),
+    /// Another process's signal.
+    Signalled {
+        /// Whose.
+        by: By,
+        /// The signal.
+        signal: Signal,
+        /// When it was sent.
+        sent: Timestamp,
+        /// The exit status, where it caught the signal and exited by itself.
+        status: Option<u8>,
+    },
+    /// A signal whose sender is not known, or the kernel.
+    Killed(u8),
+}
+
+impl Ending {
+    /// Whether it left by itself, in good order, or as it was asked to.
+    #[must_use]
+    pub fn is_orderly(&self) -> bool {
+        match &self.way {
+            Way::Exit(status) => *status == 0,
+            Way::Signalled { status, .. } => *status == Some(0),
+            Way::Oom(_) | Way::Crash { .. } | Way::Killed(_) => false,
+        }
+    }
+}
+
+/// In whose name a signal was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// Its master.
+    Parent,
+    /// An init system or a container runtime.
+    Runtime,
+    /// A person or a script.
+    User,
+}
+
+/// Every process that matters, bounded.
+#[derive(Debug)]
+pub struct Processes {
+    known: Recent<Pid, (Timestamp, Process)>,
+    deaths: Recent<Pid, (Timestamp, Death)>,
+    signals: Recent<(Pid, Timestamp, u8), Signal>,
+    victims: Recent<Pid, Timestamp>,
+    reports: Recent<Pid, (Timestamp, OomReport)>,
+}
+
+impl Default for Processes {
+    fn default() -> Self {
+        let hour = Duration::from_secs(3600);
+        Self {
+            known: Recent::new(8192, Duration::MAX),
+            deaths: Recent::new(4096, hour),
+            signals: Recent::new(4096, hour),
+            victims: Recent::new(1024, hour),
+            reports: Recent::new(1024, hour),
+        }
+    }
+}
+
+impl Processes {
+    /// Someone was named.
+    pub fn meet(&mut self, at: Timestamp, process: Process) {
+        self.known.insert(at, process.pid, (at, process));
+    }
+
+    /// Someone ended. A process tells twice where its main thread leaves before its last.
+    pub fn bury(&mut self, at: Timestamp, death: Death) {
+        let pid = death.task.pid;
+        let told = self.deaths.get(&pid).is_some_and(|(before, told)| {
+            at.since(*before) < Duration::from_secs(10)
+                && (death.signal.is_none() || told.signal.is_some())
+                && told.status != Some(0)
+        });
+        if !told {
+            self.deaths.insert(at, pid, (at, death));
+        }
+    }
+
+    /// A signal was sent.
+    pub fn signal(&mut self, at: Timestamp, signal: Signal) {
+        self.signals
+            .insert(at, (signal.target.pid, at, signal.number), signal);
+    }
+
+    /// The OOM killer chose.
+    pub fn choose(&mut self, at: Timestamp, pid: Pid) {
+        self.victims.insert(at, pid, at);
+    }
+
+    /// The kernel log told.
+    pub fn report(&mut self, at: Timestamp, report: OomReport) {
+        self.reports.insert(at, report.pid, (at, report));
+    }
+
+    /// What is known of a process.
+    #[must_use]
+    pub fn known(&self, pid: Pid) -> Option<&Process> {
+        self.known.get(&pid).map(|(_, process)| process)
+    }
+
+    /// How a process ended that was alive at a moment.
+    #[must_use]
+    pub fn ending(&self, pid: Pid, alive: Timestamp) -> Option<Ending> {
+        let (at, death) = self.deaths.get(&pid).filter(|(at, _)| *at >= alive)?;
+        let task = death.task.clone();
+        Some(Ending {
+            at: *at,
+            task,
+            way: self.way(*at, death),
+        })
+    }
+
+    /// The last request to stop that another process sent to this one in the grace before a moment.
+    #[must_use]
+    pub fn stop_before(&self, pid: Pid, moment: Timestamp) -> Option<(Timestamp, &Signal)> {
+        let mut signals = self.signals_to(pid, moment).rev();
+        signals.find(|(sent, signal)| {
+            let asked = STOPPING.contains(&signal.number) && !signal.kernel;
+            asked && signal.sender.pid != pid && moment.since(*sent) <= STOP_GRACE
+        })
+    }
+
+    fn way(&self, at: Timestamp, death: &Death) -> Way {
+        let pid = death.task.pid;
+        let near = |moment: Timestamp| at.since(moment) <= STOP_GRACE;
+        if death.signal == Some(9) && self.victims.get(&pid).is_some_and(|chosen| near(*chosen)) {
+            let report = self.reports.get(&pid).filter(|(told, _)| near(*told));
+            return Way::Oom(report.map(|(_, report)| report.clone()));
+        }
+        let Some(number) = death.signal else {
+            let status = death.status.unwrap_or(0);
+            return match self.stop_before(pid, at) {
+                Some((sent, signal)) => self.signalled(signal, sent, Some(status)),
+                None => Way::Exit(status),
+            };
+        };
+        let sent = self
+            .signals_to(pid, at)
+            .rev()
+            .find(|(sent, signal)| signal.number == number && at.since(*sent) <= STOP_GRACE);
+        match sent {
+            Some((_, signal)) if signal.kernel || signal.sender.pid == pid => {
+                if FAULTS.contains(&number) {
+                    Way::Crash {
+                        signal: number,
+                        core: death.core,
+                    }
+                } else {
+                    Way::Killed(number)
+                }
+            }
+            Some((sent, signal)) => self.signalled(signal, sent, None),
+            None => Way::Killed(number),
+        }
+    }
+
+    fn signalled(&self, signal: &Signal, sent: Timestamp, status: Option<u8>) -> Way {
+        Way::Signalled {
+            by: self.sender(signal),
+            signal: signal.clone(),
+            sent,
+            status,
+        }
+    }
+
+    fn sender(&self, signal: &Signal) -> By {
+        let sender = &signal.sender;
+        let named = |names: &[&str]| {
+            let known = self.known(sender.pid);
+            let exe = known.and_then(|known| known.exe.as_deref()?.rsplit('/').next());
+            let script = known.and_then(|known| known.script.as_deref());
+            [Some(sender.comm.as_str()), exe, script]
+                .into_iter()
+                .flatten()
+                .any(|name| names.contains(&name) || shim(name) && names.contains(&"runc"))
+        };
+        if named(&RUNTIMES) {
+            By::Runtime
+        } else if named(&SHELLS) || sender.pid != signal.target.parent {
+            By::User
+        } else {
+            By::Parent
+        }
+    }
+
+    fn signals_to(
+        &self,
+        pid: Pid,
+        until: Timestamp,
+    ) -> impl DoubleEndedIterator<Item = (Timestamp, &Signal)> {
+        let range = (pid, Timestamp(0), 0)..=(pid, until, u8::MAX);
+        self.signals
+            .range(range)
+            .map(|((_, sent, _), signal)| (*sent, signal))
+    }
+
+    /// A task by all that is known; what a worker's own record lacks, its master's may tell.
+    #[must_use]
+    pub fn who(&self, task: &Task, at: Timestamp) -> Who {
+        let bare = Who {
+            pid: task.pid,
+            comm: task.comm.clone(),
+            ..Who::default()
+        };
+        let of = |pid| {
+            let (met, process) = self.known.get(&pid)?;
+            let dead = self.deaths.get(&pid).map(|(died, _)| *died);
+            let reused =
+                dead.is_some_and(|died| *met <= died && at.since(died) > Duration::from_secs(60));
+            (!reused).then_some(process)
+        };
+        let own = of(task.pid);
+        let known = own.or_else(|| of(task.parent).filter(|parent| parent.comm == task.comm));
+        let Some(known) = known else { return bare };
+        Who {
+            pid: task.pid,
+            comm: own.map_or(bare.comm, |own| own.comm.clone()),
+            exe: known.exe.clone(),
+            script: known.script.clone(),
+            container: known.container.clone(),
+            pod: known.pod.clone(),
+            unit: known.unit.clone(),
+        }
+    }
+}
+
+/// `comm` is cut at 15 bytes, and each shim version has its own ending.
+fn shim(name: &str) -> bool {
+    name.starts_with("containerd-shim")
+}

@@ -1,0 +1,386 @@
+//! One sentence for people, and what to do, with this incident's numbers in them.
+
+use crate::amounts::{bare, between, errno, label, limit, memory, signal, symptom};
+use crate::attempts::Attempt;
+use crate::cause::Cause;
+use crate::connections::OtherEnd;
+use crate::event::{OomReport, Task};
+use crate::evidence::{Complete, Evidence};
+use crate::http;
+use crate::listeners::{Open, Place};
+use crate::memory::Memory;
+use crate::processes::{By, Ending, Way};
+use crate::verdict::{Symptom, Who};
+
+/// What happened, after the symptom's word.
+#[must_use]
+pub fn sentence(evidence: &Evidence, cause: Cause, memory: &Memory) -> String {
+    let word = symptom(evidence.symptom);
+    let said = match (evidence.deciding(), &evidence.ending) {
+        (None, _) => without_attempt(evidence, cause),
+        (Some(attempt), Some(ending)) if is_death(cause) => {
+            death(evidence, attempt, (ending, memory))
+        }
+        (Some(attempt), _) => match evidence.symptom {
+            Symptom::Refused => refusal(evidence, attempt, (cause, memory)),
+            Symptom::Unreachable
+            | Symptom::ConnectTimeout
+            | Symptom::ConnectError
+            | Symptom::Eof
+            | Symptom::Reset
+            | Symptom::NoAnswer
+            | Symptom::BadAnswer
+            | Symptom::NoAttempt
+            | Symptom::Relayed => failure(evidence, attempt, (cause, memory)),
+        },
+    };
+    format!("{word}: {said}")
+}
+
+const fn is_death(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::OomCgroup
+            | Cause::OomHost
+            | Cause::Crash
+            | Cause::Exit
+            | Cause::KilledByParent
+            | Cause::KilledByRuntime
+            | Cause::KilledByUser
+            | Cause::Killed
+    )
+}
+
+fn without_attempt(evidence: &Evidence, cause: Cause) -> String {
+    match (cause, evidence.failures.last()) {
+        (Cause::NoLiveUpstream, Some(last)) => format!(
+            "the gateway tried no upstream; {} before, {} had failed ({})",
+            between(last.at, evidence.answer.at),
+            last.upstream,
+            last.cause.map_or(symptom(last.symptom), Cause::id),
+        ),
+        _ => format!(
+            "the gateway answered and no attempt at an upstream was seen{}",
+            gap(evidence)
+        ),
+    }
+}
+
+/// How the process ended, as the end of a sentence about the other end or about a listener.
+fn death(evidence: &Evidence, attempt: &Attempt, (ending, memory): (&Ending, &Memory)) -> String {
+    let who = label(&memory.processes.who(&ending.task, ending.at));
+    let how = manner(ending);
+    if evidence.other_end.is_none() {
+        let since = between(ending.at, attempt.at);
+        return format!(
+            "{who}, which listened on {}, {how} {since} earlier",
+            attempt.flow.remote
+        );
+    }
+    match attempt.began().filter(|began| *began < ending.at) {
+        Some(began) => {
+            format!("{who} {how} {} into the request", between(began, ending.at))
+        }
+        None => format!("{who} {how} before the request reached it"),
+    }
+}
+
+fn manner(ending: &Ending) -> String {
+    match &ending.way {
+        Way::Oom(Some(report)) if report.by_cgroup => {
+            format!("was OOM-killed at its {}", limit(report))
+        }
+        Way::Oom(Some(_)) => "was OOM-killed, as the host had no memory left,".to_owned(),
+        Way::Oom(None) => "was ended by the kernel's OOM killer".to_owned(),
+        Way::Crash {
+            signal: number,
+            core,
+        } => {
+            format!(
+                "crashed ({}{})",
+                signal(*number),
+                if *core { ", core dumped" } else { "" }
+            )
+        }
+        Way::Exit(status) => format!("called exit({status})"),
+        Way::Signalled {
+            by,
+            signal: sent,
+            status,
+            ..
+        } => {
+            let whose = match by {
+                By::Parent => "its master ",
+                By::Runtime | By::User => "",
+            };
+            let left = status
+                .map(|n| format!(" and exited with status {n}"))
+                .unwrap_or_default();
+            format!(
+                "got {} from {whose}{}{left}",
+                signal(sent.number),
+                bare(&sent.sender)
+            )
+        }
+        Way::Killed(number) => format!("was ended by {}", signal(*number)),
+    }
+}
+
+fn refusal(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Memory)) -> String {
+    let address = attempt.flow.remote;
+    let owner = |task: &Task| label(&memory.processes.who(task, attempt.at));
+    let named = |open: &Open| owner(&open.listener.task);
+    if cause == Cause::FilteredReject {
+        return format!("a firewall rejected the connection to {address}");
+    }
+    match &evidence.place {
+        Some(Place::Later(open)) => format!(
+            "nothing listened on {address} yet; {} began {} later",
+            named(open),
+            between(attempt.at, open.at)
+        ),
+        Some(Place::Closed(closed)) => format!(
+            "{} closed its listener on {address} {} earlier",
+            owner(&closed.listener.task),
+            between(closed.at, attempt.at)
+        ),
+        Some(Place::OtherAddress(open)) => {
+            format!(
+                "{} listens on {}, which is not {address}",
+                named(open),
+                open.listener.local
+            )
+        }
+        Some(Place::SameService(open)) => format!(
+            "the service that listened on {address} now listens on {}: {}",
+            open.listener.local,
+            named(open)
+        ),
+        Some(Place::OnlyOther(open)) => format!(
+            "nothing listens on {address}; the only other service there, {}, listens on {}",
+            named(open),
+            open.listener.local
+        ),
+        Some(Place::Nothing) => {
+            format!("nothing has listened on {address} since probe502 started")
+        }
+        Some(Place::Taken) => {
+            format!(
+                "{address} refused although something listens there{}",
+                gap(evidence)
+            )
+        }
+        None => format!(
+            "{address} refused, and no probe502 sees its host{}",
+            gap(evidence)
+        ),
+    }
+}
+
+fn failure(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Memory)) -> String {
+    let flow = &attempt.flow;
+    let address = flow.remote;
+    let whom = evidence
+        .other_end
+        .as_ref()
+        .and_then(|end| end.flow.task.as_ref());
+    let who = whom.map_or_else(
+        || format!("the upstream {address}"),
+        |task| label(&memory.processes.who(task, attempt.at)),
+    );
+    match cause {
+        Cause::RelayedUpstream => {
+            let status = attempt.relayed.unwrap_or(evidence.answer.status);
+            format!("the upstream {address} itself answered {status}")
+        }
+        Cause::KeepaliveRace => race(evidence, attempt, &who),
+        Cause::ListenerClosedQueued => {
+            format!("{who} stopped listening while this connection waited to be accepted")
+        }
+        Cause::AppClosedWithoutAnswer => {
+            format!(
+                "{who} closed the connection and had sent nothing{}",
+                after(evidence, attempt)
+            )
+        }
+        Cause::AppClosedMidHeader => format!(
+            "{who} closed the connection after {} bytes, in the middle of the answer's header",
+            flow.heard_bytes
+        ),
+        Cause::AppResetUnread => format!(
+            "{who} closed the connection with {} bytes of the request unread",
+            evidence.other_end.as_ref().map_or(0, |end| end.flow.unread)
+        ),
+        Cause::AppResetLinger => {
+            format!(
+                "{who} reset the connection on purpose (SO_LINGER 0){}",
+                after(evidence, attempt)
+            )
+        }
+        Cause::FilteredReject => format!("a firewall rejected packets between here and {address}"),
+        Cause::HeaderTooBig => format!(
+            "the answer's header had not ended after {} bytes, and the gateway hung up",
+            if flow.header_scanned {
+                u64::from(flow.scanned)
+            } else {
+                flow.heard_bytes
+            }
+        ),
+        Cause::Malformed => format!(
+            "the answer is not valid HTTP: {}",
+            http::fault(&flow.heard_head).unwrap_or_default()
+        ),
+        _ => format!("{}{}", plain(evidence.symptom, attempt), gap(evidence)),
+    }
+}
+
+fn race(evidence: &Evidence, attempt: &Attempt, who: &str) -> String {
+    let idle = match &evidence.other_end {
+        Some(end) => upstream_idle(end),
+        None => attempt
+            .flow
+            .fin_at
+            .zip(attempt.flow.heard_before_at)
+            .map(|(fin, heard)| between(heard, fin)),
+    };
+    let idle = idle
+        .map(|idle| format!(" after {idle} idle"))
+        .unwrap_or_default();
+    format!("{who} closed the pooled connection{idle}, as this request went out on it")
+}
+
+/// How long the upstream's holder let it idle: its own timer, measured.
+fn upstream_idle(end: &OtherEnd) -> Option<String> {
+    end.flow.said_at.map(|said| between(said, end.at))
+}
+
+fn after(evidence: &Evidence, attempt: &Attempt) -> String {
+    let ended = evidence.other_end.as_ref().map(|end| end.at);
+    let span = attempt
+        .began()
+        .zip(ended)
+        .filter(|(began, ended)| began < ended);
+    span.map(|(began, ended)| format!(", {} into the request", between(began, ended)))
+        .unwrap_or_default()
+}
+
+/// The symptom in words, where no cause is claimed.
+fn plain(symptom: Symptom, attempt: &Attempt) -> String {
+    let flow = &attempt.flow;
+    let address = flow.remote;
+    let waited = attempt
+        .began()
+        .map_or_else(String::new, |began| between(began, attempt.at));
+    match symptom {
+        Symptom::Unreachable => format!("{address} cannot be reached ({})", errno_of(attempt)),
+        Symptom::ConnectTimeout => format!("no answer to the connection to {address} in {waited}"),
+        Symptom::ConnectError => {
+            format!(
+                "the connection to {address} failed with {}",
+                errno_of(attempt)
+            )
+        }
+        Symptom::Eof => format!("{address} ended the connection before a whole header"),
+        Symptom::Reset => format!("{address} reset the connection before a whole header"),
+        Symptom::NoAnswer => {
+            format!("{address} had not answered when the gateway gave up, {waited} in")
+        }
+        Symptom::BadAnswer => {
+            format!(
+                "the gateway did not accept the {} bytes that {address} sent",
+                flow.heard_bytes
+            )
+        }
+        Symptom::Refused => format!("{address} refused"),
+        Symptom::NoAttempt => "no attempt was seen".to_owned(),
+        Symptom::Relayed => format!("{address} gave the error itself"),
+    }
+}
+
+fn errno_of(attempt: &Attempt) -> String {
+    let (hard, soft) = (attempt.flow.error, attempt.flow.soft_error);
+    errno(if hard.0 == 0 { soft } else { hard })
+}
+
+/// Why nothing more is claimed.
+fn gap(evidence: &Evidence) -> String {
+    match &evidence.complete {
+        Complete::Lost(count) => format!("; {count} records were lost around this answer"),
+        Complete::Late => "; the connection is older than probe502".to_owned(),
+        Complete::Missing(hooks) => format!("; this kernel lacks {}", hooks.join(", ")),
+        Complete::Yes if evidence.joined.ambiguous => {
+            "; several attempts fit this answer, and they failed differently".to_owned()
+        }
+        Complete::Yes => String::new(),
+    }
+}
+
+/// What to do about this one.
+#[must_use]
+pub fn remedy(evidence: &Evidence, cause: Cause, upstream: Option<&Who>) -> String {
+    let way = evidence.ending.as_ref().map(|ending| &ending.way);
+    match (cause, way, &evidence.place) {
+        (Cause::OomCgroup, Some(Way::Oom(Some(report))), _) => raise_limit(report),
+        (Cause::KilledByParent, Some(Way::Signalled { sent, .. }), _) => {
+            let age = evidence.deciding().and_then(Attempt::began);
+            let age = age
+                .filter(|began| began < sent)
+                .map(|began| between(began, *sent));
+            match age {
+                Some(age) => format!(
+                    "raise the worker timeout, or make this request faster: it had run for {age}"
+                ),
+                None => cause.remedy().to_owned(),
+            }
+        }
+        (Cause::ListenerOtherPort, _, Some(Place::SameService(open) | Place::OnlyOther(open))) => {
+            format!(
+                "use port {} in the gateway's configuration",
+                open.listener.local.port()
+            )
+        }
+        (Cause::ListenerOtherAddress, _, Some(Place::OtherAddress(open))) => format!(
+            "bind {} to 0.0.0.0 or [::] instead of {}, or dial that address",
+            open.listener.task.comm,
+            open.listener.local.ip()
+        ),
+        (Cause::KeepaliveRace, _, _) => {
+            keepalive(evidence).unwrap_or_else(|| cause.remedy().into())
+        }
+        (Cause::ListenerAbsent, _, Some(Place::Later(open))) => format!(
+            "add a readiness check: {} was not listening yet when it got requests",
+            open.listener.task.comm
+        ),
+        (Cause::AppClosedWithoutAnswer | Cause::AppClosedMidHeader, _, _) => match upstream {
+            Some(who) => format!("look at the log of {} at that millisecond", label(who)),
+            None => cause.remedy().to_owned(),
+        },
+        (Cause::RelayedUpstream, _, _) => match &evidence.inner {
+            Some(id) => format!("see the upstream's own verdict {id}"),
+            None => cause.remedy().to_owned(),
+        },
+        _ => cause.remedy().to_owned(),
+    }
+}
+
+fn raise_limit(report: &OomReport) -> String {
+    let of = report
+        .cgroup
+        .as_ref()
+        .map(|cgroup| format!(" of {cgroup}"))
+        .unwrap_or_default();
+    let above = report
+        .limit_kib
+        .map(|kib| format!(" above {}", memory(kib)))
+        .unwrap_or_default();
+    format!("raise the memory limit{of}{above}, or run fewer workers")
+}
+
+fn keepalive(evidence: &Evidence) -> Option<String> {
+    let end = evidence.other_end.as_ref()?;
+    let idle = upstream_idle(end)?;
+    Some(format!(
+        "the upstream closes connections that idled for {idle}: raise its keep-alive timeout above \
+         the gateway's, or lower the gateway's below {idle}"
+    ))
+}

@@ -1,0 +1,114 @@
+//! A judgement becomes a verdict: who, what, when, and the words.
+
+use crate::attempts::Attempt as Tried;
+use crate::diagnose::Judgement;
+use crate::evidence::{Complete, Evidence};
+use crate::facts::facts;
+use crate::http;
+use crate::joining::{Answer, arrival};
+use crate::memory::Memory;
+use crate::processes::Processes;
+use crate::sentence::{remedy, sentence};
+use crate::units::Timestamp;
+use crate::verdict::{Attempt, Gateway, Request, SCHEMA, Upstream, Verdict, Who};
+
+/// The whole verdict.
+#[must_use]
+pub fn tell(evidence: &Evidence, judgement: Judgement, memory: &Memory) -> Verdict {
+    let answer = &evidence.answer;
+    let upstream = evidence
+        .deciding()
+        .map(|attempt| upstream(evidence, attempt, memory));
+    let who = upstream.as_ref().and_then(|upstream| upstream.who.as_ref());
+    let gateway = Gateway {
+        who: memory.processes.who(&answer.task, answer.at),
+        tid: answer.task.tid,
+        listen: answer.flow.local.to_string(),
+    };
+    Verdict {
+        schema: SCHEMA.to_owned(),
+        id: id(answer),
+        time: memory.clock.date(answer.at),
+        answered_at: answer.at,
+        status: answer.status,
+        symptom: evidence.symptom,
+        cause: judgement.cause,
+        confidence: judgement.confidence,
+        sentence: sentence(evidence, judgement.cause, memory),
+        remedy: remedy(evidence, judgement.cause, who),
+        gateway,
+        client: answer.flow.remote.to_string(),
+        request: request(answer),
+        upstream,
+        joined_by: evidence.joined.by,
+        attempts: evidence
+            .joined
+            .attempts
+            .iter()
+            .map(|one| attempt(one, answer.at))
+            .collect(),
+        evidence: facts(evidence, memory),
+        lost: match evidence.complete {
+            Complete::Lost(count) => count,
+            Complete::Yes | Complete::Late | Complete::Missing(_) => 0,
+        },
+    }
+}
+
+/// The answer's moment and socket, in hexadecimal.
+#[must_use]
+pub fn id(answer: &Answer) -> String {
+    format!("{:x}-{:x}", answer.at.0, answer.flow.cookie.0)
+}
+
+fn request(answer: &Answer) -> Request {
+    let line = http::request_line(&answer.flow.heard_head);
+    Request {
+        method: line.as_ref().map(|line| line.method.to_owned()),
+        path: line.as_ref().map(|line| line.path().to_owned()),
+        host: line.as_ref().and_then(|line| line.host.map(str::to_owned)),
+        outstanding_ms: arrival(answer).map(|arrived| answer.at.millis_from(arrived)),
+    }
+}
+
+fn attempt(tried: &Tried, answered: Timestamp) -> Attempt {
+    Attempt {
+        addr: tried.flow.remote.to_string(),
+        symptom: tried.symptom(),
+        reused: tried.reused(),
+        began_ms: tried.began().unwrap_or(tried.at).millis_from(answered),
+        ended_ms: tried.at.millis_from(answered),
+    }
+}
+
+/// Who held the other end: its closer, else whoever listens or listened there.
+fn upstream(evidence: &Evidence, attempt: &Tried, memory: &Memory) -> Upstream {
+    let flow = &attempt.flow;
+    let held = evidence
+        .other_end
+        .as_ref()
+        .and_then(|end| end.flow.task.as_ref());
+    let buried = evidence.ending.as_ref().map(|ending| &ending.task);
+    let listening = || {
+        let here = memory.listeners.covering(flow.netns, flow.remote);
+        let elsewhere = || {
+            let loopback = flow.remote.ip().is_loopback();
+            let shown = memory.listeners.shows(flow.remote.ip());
+            (!loopback && shown)
+                .then(|| memory.listeners.only_covering(flow.remote))
+                .flatten()
+        };
+        here.or_else(elsewhere)
+            .filter(|_| flow.established)
+            .map(|open| &open.listener.task)
+    };
+    let task = held.or(buried).or_else(listening);
+    Upstream {
+        addr: flow.remote.to_string(),
+        who: task.map(|task| named(task, attempt, &memory.processes)),
+    }
+}
+
+fn named(task: &crate::event::Task, attempt: &Tried, processes: &Processes) -> Who {
+    processes.who(task, attempt.at)
+}
