@@ -13,7 +13,7 @@ use probe502_common::{Flow, HEAD, Header, Task, Tuple, flag, kind};
 
 use crate::{
     emit,
-    kernel::{self, Sock},
+    kernel::{self, Sock, TcpSock},
 };
 
 /// One socket's life so far. The kernel frees it with the socket.
@@ -127,8 +127,8 @@ impl Connection {
 
     /// Payload bytes received so far. The kernel counts a FIN as one (`tcp_fin`).
     #[inline(always)]
-    pub fn received(&self, sock: Sock) -> u64 {
-        sock.received() - u64::from(self.has(flag::FIN_HEARD))
+    pub fn received(&self, tcp: TcpSock) -> u64 {
+        tcp.received() - u64::from(self.has(flag::FIN_HEARD))
     }
 
     /// Bytes of the last message heard; 0 while a said message is unanswered.

@@ -32,6 +32,18 @@ impl Kernel {
         unsafe { bpf_probe_read_kernel(from) }.ok()
     }
 
+    /// The value at an offset of a pointer that the verifier knows by its type: a plain load, where
+    /// [`Self::read`] is a call. `None` where this kernel has no such member.
+    #[inline(always)]
+    pub fn load<T: Copy>(self, offset: u32) -> Option<T> {
+        if !exists(offset) {
+            return None;
+        }
+        let from = (self.0 + u64::from(offset)) as *const T;
+        // SAFETY: the verifier proves the pointer's type and makes a fault read zeros.
+        Some(unsafe { core::ptr::read_volatile(from) })
+    }
+
     /// Copies the value at an offset to its place; zeros where it cannot be read.
     #[inline(always)]
     pub fn copy<T>(self, offset: u32, to: &mut T) {
@@ -57,18 +69,30 @@ impl Kernel {
     }
 }
 
-/// A `struct sock` (and the `tcp_sock` that it begins).
+/// A `struct sock` that a hook was given: the verifier knows its type.
 #[derive(Clone, Copy)]
-pub struct Sock(pub Kernel);
+pub struct Sock(Kernel);
+
+/// The `struct tcp_sock` that a socket is.
+#[derive(Clone, Copy)]
+pub struct TcpSock(Kernel);
 
 impl Sock {
     pub fn at(pointer: *const c_void) -> Option<Self> {
         Kernel::at(pointer).map(Self)
     }
 
+    /// The same socket as TCP's; `None` where it is another protocol's, or not a full one.
+    #[inline(always)]
+    pub fn tcp(self) -> Option<TcpSock> {
+        // SAFETY: the verifier knows the pointer's type; the helper answers null for other sockets.
+        let tcp = unsafe { generated::bpf_skc_to_tcp_sock(self.0.0 as *mut c_void) };
+        Kernel::at(tcp.cast()).map(TcpSock)
+    }
+
     #[inline(always)]
     pub fn protocol(self) -> u16 {
-        self.0.read(layout!(sock_protocol)).unwrap_or(0)
+        self.0.load(layout!(sock_protocol)).unwrap_or(0)
     }
 
     #[inline(always)]
@@ -79,10 +103,10 @@ impl Sock {
     /// Both ends. Written in place: a hook's stack is 512 bytes.
     #[inline(always)]
     pub fn write_tuple(self, to: &mut Tuple) {
-        let port: u16 = self.0.read(layout!(sock_num)).unwrap_or(0);
+        let port: u16 = self.0.load(layout!(sock_num)).unwrap_or(0);
         to.local_port = port.to_be_bytes();
         self.0.copy(layout!(sock_dport), &mut to.remote_port);
-        if self.0.read(layout!(sock_family)) == Some(AF_INET6) {
+        if self.0.load(layout!(sock_family)) == Some(AF_INET6) {
             self.0.copy(layout!(sock_v6_rcv_saddr), &mut to.local);
             self.0.copy(layout!(sock_v6_daddr), &mut to.remote);
         } else {
@@ -94,18 +118,18 @@ impl Sock {
 
     #[inline(always)]
     pub fn error(self) -> u16 {
-        self.0.read::<i32>(layout!(sock_err)).unwrap_or(0) as u16
+        self.0.load::<i32>(layout!(sock_err)).unwrap_or(0) as u16
     }
 
     #[inline(always)]
     pub fn soft_error(self) -> u16 {
-        self.0.read::<i32>(layout!(sock_err_soft)).unwrap_or(0) as u16
+        self.0.load::<i32>(layout!(sock_err_soft)).unwrap_or(0) as u16
     }
 
     /// `close(2)` has begun: both directions are shut (`SHUTDOWN_MASK`).
     #[inline(always)]
     pub fn is_closing(self) -> bool {
-        self.0.read::<u8>(layout!(sock_shutdown)).unwrap_or(0) & 3 == 3
+        self.0.load::<u8>(layout!(sock_shutdown)).unwrap_or(0) & 3 == 3
     }
 
     /// It has a file: `accept(2)` has taken it, or `connect(2)` made it.
@@ -116,8 +140,8 @@ impl Sock {
 
     #[inline(always)]
     pub fn lingers_zero(self) -> bool {
-        let flags: u64 = self.0.read(layout!(sock_flags)).unwrap_or(0);
-        let time: u64 = self.0.read(layout!(sock_lingertime)).unwrap_or(1);
+        let flags: u64 = self.0.load(layout!(sock_flags)).unwrap_or(0);
+        let time: u64 = self.0.load(layout!(sock_lingertime)).unwrap_or(1);
         flags >> (layout!(linger_bit) & 63) & 1 == 1 && time == 0
     }
 
@@ -129,28 +153,30 @@ impl Sock {
 
     #[inline(always)]
     pub fn backlog(self) -> (u32, u32) {
-        let queued = self.0.read(layout!(sock_ack_backlog)).unwrap_or(0);
-        let limit = self.0.read(layout!(sock_max_ack_backlog)).unwrap_or(0);
+        let queued = self.0.load(layout!(sock_ack_backlog)).unwrap_or(0);
+        let limit = self.0.load(layout!(sock_max_ack_backlog)).unwrap_or(0);
         (queued, limit)
     }
+}
 
+impl TcpSock {
     /// Payload bytes received in order so far (`tcp_sock.bytes_received`).
     #[inline(always)]
     pub fn received(self) -> u64 {
-        self.0.read(layout!(tcp_bytes_received)).unwrap_or(0)
+        self.0.load(layout!(tcp_bytes_received)).unwrap_or(0)
     }
 
     /// The sequence number after the last byte that the holder wrote.
     #[inline(always)]
     pub fn written(self) -> u32 {
-        self.0.read(layout!(tcp_write_seq)).unwrap_or(0)
+        self.0.load(layout!(tcp_write_seq)).unwrap_or(0)
     }
 
     /// Bytes that were received and never read; a FIN counts as one.
     #[inline(always)]
     pub fn unread(self) -> u32 {
-        let next: u32 = self.0.read(layout!(tcp_rcv_nxt)).unwrap_or(0);
-        let copied: u32 = self.0.read(layout!(tcp_copied_seq)).unwrap_or(next);
+        let next: u32 = self.0.load(layout!(tcp_rcv_nxt)).unwrap_or(0);
+        let copied: u32 = self.0.load(layout!(tcp_copied_seq)).unwrap_or(next);
         next.wrapping_sub(copied)
     }
 }

@@ -28,23 +28,24 @@ pub fn tcp_sendmsg(ctx: BtfTracePointContext) -> i32 {
 fn sent(socket: *const c_void, message: *const c_void) -> Option<()> {
     let sock = Sock::at(socket)?;
     let connection = connection_of(socket, sock)?;
-    let buffer = buffer(Kernel::at(message)?);
-    let received = connection.received(sock);
+    let tcp = sock.tcp()?;
+    let received = connection.received(tcp);
     connection.spoke_at = connection::now();
+    let buffer = buffer(Kernel::at(message)?);
     if begins(connection, received) {
         let (base, length) = buffer?;
-        begin(connection, received, sock.written());
+        begin(connection, received, tcp.written());
         let length = read_user(&mut connection.said_head, base, length);
         connection.said_head_length = length;
         let status = status(&connection.said_head, length);
-        tell_if_watched(connection, status, received, sock.written());
+        tell_if_watched(connection, status, received, tcp.written());
     } else if connection.role != role::DIALLED {
         let (base, length) = buffer?;
         append(connection, base, length);
         // A pipelined answer begins although nothing was received since the last one.
         let mut peek = [0; 16];
         let length = read_user(&mut peek, base, length);
-        tell_if_watched(connection, status(&peek, length), received, sock.written());
+        tell_if_watched(connection, status(&peek, length), received, tcp.written());
     }
     None
 }
@@ -120,7 +121,16 @@ pub fn begin(connection: &mut Connection, received: u64, written: u32) {
         connection.heard_head_length
     };
     if connection.role == role::DIALLED {
-        kernel::write_task(kernel::current(), &mut connection.owner);
+        own(connection);
+    }
+}
+
+/// Who asks on it now: another thread, where several share a pool.
+#[inline(always)]
+fn own(connection: &mut Connection) {
+    let current = kernel::current();
+    if kernel::tid(current) != connection.owner.tid {
+        kernel::write_task(current, &mut connection.owner);
     }
 }
 
@@ -178,14 +188,14 @@ pub fn status(head: &[u8], length: u16) -> Option<u16> {
 #[inline(always)]
 fn buffer(message: Kernel) -> Option<(u64, u64)> {
     let iterator = message.plus(u64::from(layout!(msg_iter)));
-    let kind = u32::from(iterator.read::<u8>(layout!(iter_type))?);
-    let skip: u64 = iterator.read(layout!(iter_offset))?;
+    let kind = u32::from(iterator.load::<u8>(layout!(iter_type))?);
+    let skip: u64 = iterator.load(layout!(iter_offset))?;
     if kind == layout!(iter_ubuf) {
-        let base: u64 = iterator.read(layout!(iter_iov))?;
-        return Some((base + skip, iterator.read(layout!(iter_count))?));
+        let base: u64 = iterator.load(layout!(iter_iov))?;
+        return Some((base + skip, iterator.load(layout!(iter_count))?));
     }
     if kind == layout!(iter_iovec) {
-        let piece = iterator.follow(layout!(iter_iov))?;
+        let piece = Kernel::at(iterator.load::<u64>(layout!(iter_iov))? as *const c_void)?;
         let base: u64 = piece.read(0)?;
         let length: u64 = piece.read(IOVEC_LENGTH)?;
         return Some((base + skip, length.saturating_sub(skip)));

@@ -11,7 +11,7 @@ use probe502_common::{HEAD, Listener, flag, how, kind, role};
 use crate::{
     connection::{self, Connection, HOLDER, Moment, NOBODY, OTHER_END},
     emit, kernel,
-    kernel::{Sock, TCP},
+    kernel::{Sock, TCP, TcpSock},
 };
 
 // net/tcp_states.h
@@ -64,12 +64,22 @@ fn changed(socket: *const c_void, old: u8, new: u8) -> Option<()> {
 
 #[inline(never)]
 fn listener(socket: *const c_void, sock: Sock, kind: u16) -> Option<()> {
+    // A port that the kernel chose is given back before the listener's end is told.
+    let kept = if kind == kind::LISTENS {
+        connection::of_new(socket).map(|made| made.remember(sock));
+        None
+    } else {
+        connection::of(socket)
+    };
     emit::write::<Listener>(kind, |record| {
         record.header = connection::header::<Listener>(kind, sock.netns());
         // SAFETY: the helper checks the socket.
         record.cookie = unsafe { bpf_get_socket_cookie(socket.cast_mut()) };
         kernel::write_task(kernel::current(), &mut record.task);
         sock.write_tuple(&mut record.tuple);
+        if let Some(kept) = kept {
+            record.tuple = kept.tuple;
+        }
         (record.queued, record.limit) = sock.backlog();
         record.flags = connection::dying();
         record.v6_only = u8::from(sock.v6_only());
@@ -146,7 +156,7 @@ fn closed(socket: *const c_void, sock: Sock, old: u8) -> Option<()> {
         if sock.is_held() { how::RELEASED } else { how::QUEUED }
     } else if old == SYN_SENT {
         how::RELEASED
-    } else if sock.unread() > 0 {
+    } else if sock.tcp()?.unread() > 0 {
         how::UNREAD
     } else if sock.lingers_zero() {
         how::LINGER
@@ -180,8 +190,9 @@ fn let_go(socket: *const c_void, sock: Sock, how: u8, state: u8) -> Option<()> {
     if connection.netns == 0 {
         connection.remember(sock);
     }
-    let received = connection.received(sock);
-    let worth = worth(connection, how, received, sock);
+    let tcp = sock.tcp()?;
+    let received = connection.received(tcp);
+    let worth = worth(connection, how, received, tcp);
     if matches!(worth, Worth::Nothing) {
         return None;
     }
@@ -193,8 +204,8 @@ fn let_go(socket: *const c_void, sock: Sock, how: u8, state: u8) -> Option<()> {
         how,
         state,
         received,
-        written: sock.written(),
-        unread: sock.unread().saturating_sub(fin),
+        written: tcp.written(),
+        unread: tcp.unread().saturating_sub(fin),
         flags: connection::dying() | held,
         acted: true,
     };
@@ -228,7 +239,7 @@ enum Worth {
 }
 
 #[inline(always)]
-fn worth(connection: &Connection, how: u8, received: u64, sock: Sock) -> Worth {
+fn worth(connection: &Connection, how: u8, received: u64, tcp: TcpSock) -> Worth {
     let heard_more = received != connection.received_mark;
     let is_dying = || kernel::is_exiting(kernel::current());
     match connection.role {
@@ -239,7 +250,7 @@ fn worth(connection: &Connection, how: u8, received: u64, sock: Sock) -> Worth {
             let told = unanswered
                 || how == how::QUEUED
                 || timed_out(connection)
-                || cut_short(connection, sock)
+                || cut_short(connection, tcp)
                 || is_dying();
             if told { Worth::Telling } else { Worth::Nothing }
         }
@@ -260,8 +271,8 @@ fn timed_out(connection: &Connection) -> bool {
 
 /// A short answer that ended before its header did (RFC 9112, 2.1).
 #[inline(always)]
-fn cut_short(connection: &Connection, sock: Sock) -> bool {
-    let length = sock.written().wrapping_sub(connection.said_mark);
+fn cut_short(connection: &Connection, tcp: TcpSock) -> bool {
+    let length = tcp.written().wrapping_sub(connection.said_mark);
     if connection.said == 0 || length > HEAD as u32 {
         return false;
     }
