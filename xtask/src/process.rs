@@ -63,9 +63,11 @@ pub fn on_path(program: &str) -> bool {
         .any(|folder| folder.join(program).is_file())
 }
 
-/// The command as one would type it.
+/// The command as one would type it, without the program's folder.
 pub fn shown(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let program = Path::new(command.get_program());
+    let program = program.file_name().unwrap_or(program.as_os_str());
+    let words = std::iter::once(program).chain(command.get_args());
     let words: Vec<_> = words
         .map(|word| word.to_string_lossy().into_owned())
         .collect();

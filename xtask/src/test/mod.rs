@@ -64,7 +64,9 @@ fn rules(tally: &mut Tally) {
     match tidy::check() {
         Ok(checked) => {
             tally.pass(checked.kept);
-            (0..checked.broken).for_each(|_| tally.fail("a house rule; see above"));
+            for rule in checked.broken {
+                tally.note_failure(&format!("house rule: {rule}"));
+            }
         }
         Err(error) => tally.fail(&format!("tidy: {error:#}")),
     }
@@ -76,13 +78,15 @@ fn format_and_lints(tally: &mut Tally) {
     tally.step(
         "format",
         format
-            .args(["fmt", "--all", "--check"])
+            .args(["fmt", "--all", "--", "--check", "-l"])
             .current_dir(repository::root()),
     );
     let mut format = cargo();
     tally.step(
         "format of ebpf",
-        format.args(["fmt", "--check"]).current_dir(kernel_side()),
+        format
+            .args(["fmt", "--", "--check", "-l"])
+            .current_dir(kernel_side()),
     );
     let mut lint = cargo();
     lint.args([

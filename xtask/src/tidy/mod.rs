@@ -74,23 +74,26 @@ const RULES: &[Rule] = &[
 
 pub fn run() -> Result<ExitCode> {
     let broken = check()?.broken;
-    Ok(if broken == 0 {
+    Ok(if broken.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-/// How many rules hold and how many do not.
+/// How many rules hold, and which do not.
 pub struct Checked {
     pub kept: usize,
-    pub broken: usize,
+    pub broken: Vec<&'static str>,
 }
 
 /// Checks every rule and prints what to repair, as file:line.
 pub fn check() -> Result<Checked> {
     let tree = Tree::of_repository(&repository::root())?;
-    let mut checked = Checked { kept: 0, broken: 0 };
+    let mut checked = Checked {
+        kept: 0,
+        broken: Vec::new(),
+    };
     for (name, rule) in RULES {
         let mut findings = rule(&tree);
         findings.sort();
@@ -99,7 +102,7 @@ pub fn check() -> Result<Checked> {
             checked.kept += 1;
             continue;
         }
-        checked.broken += 1;
+        checked.broken.push(name);
         println!("tidy: {name}: broken");
         for Finding { path, line, advice } in findings {
             println!("  {path}:{line}: {advice}");
@@ -107,7 +110,8 @@ pub fn check() -> Result<Checked> {
     }
     println!(
         "tidy: {} rules kept, {} broken",
-        checked.kept, checked.broken
+        checked.kept,
+        checked.broken.len()
     );
     Ok(checked)
 }
