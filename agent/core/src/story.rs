@@ -21,6 +21,9 @@ const REQUIRED: &[&str] = &[
     "stage",
     "count",
     "reason",
+    "status",
+    "limit_kib",
+    "rss_kib",
 ];
 
 /// Why a line is no event.
@@ -319,6 +322,17 @@ mod tests {
                 stage: "ring".to_owned(),
                 count: 0,
             }),
+        });
+        // Exit status 0 is not the same as none.
+        let death = crate::event::Death {
+            task: Task::default(),
+            status: Some(0),
+            signal: None,
+            core: false,
+        };
+        returns(&Event {
+            at,
+            fact: Fact::Death(death),
         });
         let missing = vec!["a".to_owned(), "b".to_owned()];
         returns(&Event {
