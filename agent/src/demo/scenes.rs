@@ -1,5 +1,7 @@
 //! The ways to break, each with what must be said of it.
 
+use std::net::Ipv4Addr;
+
 use anyhow::{Context as _, ensure};
 use probe502_core::cause::Cause;
 use rustix::process::{Pid, Signal, kill_process};
@@ -7,8 +9,11 @@ use tokio::process::Command;
 
 use super::actor::Actor;
 use super::oom::MemoryLimit;
-use super::stage::{Answer, Stage, free_address};
+use super::stage::{self, Answer, Stage, free_address};
 use super::upstream;
+
+/// Loopback too, but not where the gateway asks.
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// One way to break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,21 +193,21 @@ impl Scene {
     /// Breaks it, and asks the gateway.
     pub async fn play(self, stage: &mut Stage) -> anyhow::Result<Answer> {
         let name = self.script().name;
-        let bind = if self == Self::OtherAddress {
-            "127.0.0.2:0"
-        } else {
-            "127.0.0.1:0"
-        };
         if self == Self::OtherPort {
             stage.dismiss_good().await?;
         }
-        let mut upstream = Actor::start(&["demo-upstream", self.way(), "--bind", bind]).await?;
+        let ip = if self == Self::OtherAddress {
+            ELSEWHERE
+        } else {
+            Ipv4Addr::LOCALHOST
+        };
+        let mut upstream = stage::upstream(self.way(), ip).await?;
         let mut target = upstream.address;
         if matches!(self, Self::Absent | Self::OtherPort) {
-            target = free_address().await?;
+            target = free_address(Ipv4Addr::LOCALHOST)?;
         }
         if self == Self::OtherAddress {
-            target.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+            target.set_ip(Ipv4Addr::LOCALHOST.into());
         }
         stage
             .route(name, target, self == Self::KeepaliveRace)

@@ -1,11 +1,12 @@
 //! Where the scenes play: the gateway, one upstream that always works, and a client.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use super::actor::Actor;
 
@@ -47,7 +48,7 @@ impl Stage {
 
     /// Starts the upstream that works.
     pub async fn bring_good(&mut self) -> anyhow::Result<()> {
-        let good = Actor::start(&["demo-upstream", "answer"]).await?;
+        let good = upstream("answer", Ipv4Addr::LOCALHOST).await?;
         self.route(GOOD, good.address, true).await?;
         self.good = Some(good);
         Ok(())
@@ -112,7 +113,18 @@ async fn ask(gateway: SocketAddr, name: &str, rest: &str) -> anyhow::Result<Answ
     })
 }
 
-/// A port of loopback on which nothing listens: the kernel has just given it and got it back.
-pub async fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?)
+/// An address of loopback on which nothing listens: bound, never listened on, and let go again.
+pub fn free_address(ip: Ipv4Addr) -> anyhow::Result<SocketAddr> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((ip, 0)).into())?;
+    socket
+        .local_addr()?
+        .as_socket()
+        .context("an address of no family")
+}
+
+/// An upstream on a port that it asks for by number, as services do.
+pub async fn upstream(way: &str, ip: Ipv4Addr) -> anyhow::Result<Actor> {
+    let address = free_address(ip)?.to_string();
+    Actor::start(&["demo-upstream", way, "--bind", &address]).await
 }
