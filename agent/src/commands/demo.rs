@@ -122,12 +122,12 @@ impl Show {
             let heading = format!("# {}. {}", self.rows.len() + 1, script.broken);
             writeln!(std::io::stdout(), "{}", Paint::stdout().bold(&heading))?;
         }
+        self.watching(stage.bring_good()).await?;
         self.watching(stage.good_requests(GOOD)).await?;
-        let answer = self
-            .watching(scene.play(stage))
-            .await
-            .context(script.broken)?;
+        let played = self.watching(scene.play(stage)).await;
+        let (answer, upstream) = played.context(script.broken)?;
         let verdict = self.settle(PATIENCE, Some(answer)).await?;
+        self.watching(upstream.dismiss()).await?;
         if let Some(verdict) = &verdict {
             self.output.tell(verdict)?;
         }

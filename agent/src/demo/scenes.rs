@@ -190,8 +190,8 @@ impl Scene {
         }
     }
 
-    /// Breaks it, and asks the gateway.
-    pub async fn play(self, stage: &mut Stage) -> anyhow::Result<Answer> {
+    /// Breaks it, and asks the gateway. The upstream stays: its end would be a cause of its own.
+    pub async fn play(self, stage: &mut Stage) -> anyhow::Result<(Answer, Actor)> {
         let name = self.script().name;
         if self == Self::OtherPort {
             stage.dismiss_good().await?;
@@ -212,18 +212,13 @@ impl Scene {
         stage
             .route(name, target, self == Self::KeepaliveRace)
             .await?;
-        let answer = self.break_and_ask(stage, name, &mut upstream).await;
-        upstream.dismiss().await?;
-        if self == Self::OtherPort {
-            stage.bring_good().await?;
-        }
-        let answer = answer?;
+        let answer = self.break_and_ask(stage, name, &mut upstream).await?;
         ensure!(
             answer.status == 502,
             "the demo's gateway answered {}, not 502",
             answer.status
         );
-        Ok(answer)
+        Ok((answer, upstream))
     }
 
     async fn break_and_ask(

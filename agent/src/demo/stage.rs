@@ -46,8 +46,11 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Starts the upstream that works.
+    /// Starts the upstream that works, where there is none.
     pub async fn bring_good(&mut self) -> anyhow::Result<()> {
+        if self.good.is_some() {
+            return Ok(());
+        }
         let good = upstream("answer", Ipv4Addr::LOCALHOST).await?;
         self.route(GOOD, good.address, true).await?;
         self.good = Some(good);
