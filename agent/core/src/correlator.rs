@@ -193,6 +193,9 @@ impl Correlator {
     }
 
     fn ended(&mut self, at: Timestamp, flow: Flow) {
+        if flow.role == Role::Dialled {
+            self.memory.dial(at, &flow);
+        }
         if let Some(task) = &flow.task {
             self.asking.about(at, task, &self.memory.processes);
         }
@@ -207,6 +210,7 @@ impl Correlator {
     }
 
     fn heard(&mut self, at: Timestamp, flow: Flow) {
+        self.memory.dial(at, &flow);
         if let Some(owner) = flow.owner.as_ref().or(flow.task.as_ref()) {
             self.asking.about(at, owner, &self.memory.processes);
             self.hearers

@@ -188,13 +188,19 @@ fn ending(other_end: Option<&OtherEnd>, place: Option<&Place>, memory: &Memory) 
         return None;
     };
     let alive = Timestamp(closed.at.0.saturating_sub(60_000_000_000));
-    memory
-        .processes
-        .ending(closed.listener.task.pid, alive)
-        .or_else(|| {
-            let opener = closed.opener.as_ref()?;
-            memory.processes.ending(opener.pid, alive)
-        })
+    let of = |task: &Task| memory.processes.ending(task.pid, alive);
+    let closer = of(&closed.listener.task);
+    // Workers leave in good order when their master has died: the master's end is the deeper one.
+    let opener = closed
+        .opener
+        .as_ref()
+        .and_then(of)
+        .filter(|ending| !ending.is_orderly());
+    match (&closer, opener) {
+        (None, Some(opener)) => Some(opener),
+        (Some(own), Some(opener)) if own.is_orderly() => Some(opener),
+        (_, _) => closer,
+    }
 }
 
 /// Where a refused connection went, seen from the namespace that refused it.
@@ -215,11 +221,26 @@ fn place(attempt: &Attempt, reset: Option<&(Timestamp, Reset)>, memory: &Memory)
         .clone()
         .or_else(|| flow.owner.clone())
         .unwrap_or_default();
-    Some(
-        memory
-            .listeners
-            .place((netns, flow.remote, at), &gateway, &memory.processes),
-    )
+    let place = memory
+        .listeners
+        .place((netns, flow.remote, at), &gateway, &memory.processes);
+    Some(match place {
+        Place::OnlyOther(open) => {
+            let port = open.listener.local.port();
+            let is_own = memory.is_dialled(flow.netns, port, &gateway);
+            if is_own {
+                Place::Nothing
+            } else {
+                Place::OnlyOther(open)
+            }
+        }
+        Place::Taken
+        | Place::Later(_)
+        | Place::Closed(_)
+        | Place::OtherAddress(_)
+        | Place::SameService(_)
+        | Place::Nothing => place,
+    })
 }
 
 fn failures(answer: &Answer, memory: &Memory) -> Vec<Failure> {

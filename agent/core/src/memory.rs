@@ -6,11 +6,12 @@ use std::time::Duration;
 use crate::cause::Cause;
 use crate::clock::Clock;
 use crate::connections::Connections;
+use crate::event::{Flow, Task};
 use crate::evidence::Failure;
 use crate::listeners::Listeners;
 use crate::processes::Processes;
 use crate::recent::Recent;
-use crate::units::Timestamp;
+use crate::units::{Netns, Timestamp};
 
 /// Records that were lost within this of an answer may have been its own.
 const AROUND: Duration = Duration::from_secs(2);
@@ -29,6 +30,7 @@ pub struct Memory {
     /// Dates.
     pub clock: Clock,
     failures: Recent<u64, Failure>,
+    dialled: Recent<(Netns, u16, String), ()>,
     losses: VecDeque<(Timestamp, u64)>,
     missing: Vec<String>,
 }
@@ -41,6 +43,7 @@ impl Default for Memory {
             listeners: Listeners::default(),
             clock: Clock::default(),
             failures: Recent::new(512, Duration::from_secs(60)),
+            dialled: Recent::new(4096, Duration::from_secs(24 * 3600)),
             losses: VecDeque::new(),
             missing: Vec::new(),
         }
@@ -79,6 +82,22 @@ impl Memory {
     #[must_use]
     pub fn missing(&self) -> &[String] {
         &self.missing
+    }
+
+    /// A program dialled a port, and was let down.
+    pub fn dial(&mut self, at: Timestamp, flow: &Flow) {
+        if let Some(task) = flow.task.as_ref().or(flow.owner.as_ref()) {
+            let key = (flow.netns, flow.remote.port(), task.comm.clone());
+            self.dialled.insert(at, key, ());
+        }
+    }
+
+    /// Whether a gateway dials that port too: then it is another upstream, not one that moved.
+    #[must_use]
+    pub fn is_dialled(&self, netns: Netns, port: u16, gateway: &Task) -> bool {
+        self.dialled
+            .get(&(netns, port, gateway.comm.clone()))
+            .is_some()
     }
 
     /// An attempt failed for an answer.

@@ -21,6 +21,7 @@ pub fn sentence(evidence: &Evidence, cause: Cause, memory: &Memory) -> String {
         (Some(attempt), Some(ending)) if is_death(cause) => {
             death(evidence, attempt, (ending, memory))
         }
+        (Some(attempt), _) if is_unknown(cause) => unclaimed(evidence, attempt),
         (Some(attempt), _) => match evidence.symptom {
             Symptom::Refused => refusal(evidence, attempt, (cause, memory)),
             Symptom::Unreachable
@@ -35,6 +36,29 @@ pub fn sentence(evidence: &Evidence, cause: Cause, memory: &Memory) -> String {
         },
     };
     format!("{word}: {said}")
+}
+
+const fn is_unknown(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::UnknownEvidenceLost
+            | Cause::UnknownAttachedLate
+            | Cause::UnknownHookMissing
+            | Cause::UnknownUnexplained
+    )
+}
+
+/// Only what the gateway's socket saw, and what is missing.
+fn unclaimed(evidence: &Evidence, attempt: &Attempt) -> String {
+    let address = attempt.flow.remote;
+    let seen = match (evidence.symptom, &evidence.place) {
+        (Symptom::Refused, None) => format!("{address} refused, and no probe502 sees its host"),
+        (Symptom::Refused, Some(Place::Taken)) => {
+            format!("{address} refused although something listens there")
+        }
+        _ => plain(evidence.symptom, attempt),
+    };
+    format!("{seen}{}", gap(evidence))
 }
 
 const fn is_death(cause: Cause) -> bool {
@@ -164,16 +188,7 @@ fn refusal(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Mem
         Some(Place::Nothing) => {
             format!("nothing has listened on {address} since probe502 started")
         }
-        Some(Place::Taken) => {
-            format!(
-                "{address} refused although something listens there{}",
-                gap(evidence)
-            )
-        }
-        None => format!(
-            "{address} refused, and no probe502 sees its host{}",
-            gap(evidence)
-        ),
+        Some(Place::Taken) | None => plain(evidence.symptom, attempt),
     }
 }
 
@@ -230,7 +245,23 @@ fn failure(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Mem
             "the answer is not valid HTTP: {}",
             http::fault(&flow.heard_head).unwrap_or_default()
         ),
-        _ => format!("{}{}", plain(evidence.symptom, attempt), gap(evidence)),
+        Cause::OomCgroup
+        | Cause::OomHost
+        | Cause::Crash
+        | Cause::Exit
+        | Cause::KilledByParent
+        | Cause::KilledByRuntime
+        | Cause::KilledByUser
+        | Cause::Killed
+        | Cause::ListenerAbsent
+        | Cause::ListenerOtherPort
+        | Cause::ListenerOtherAddress
+        | Cause::ListenerClosed
+        | Cause::NoLiveUpstream
+        | Cause::UnknownEvidenceLost
+        | Cause::UnknownAttachedLate
+        | Cause::UnknownHookMissing
+        | Cause::UnknownUnexplained => plain(evidence.symptom, attempt),
     }
 }
 

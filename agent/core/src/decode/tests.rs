@@ -1,0 +1,109 @@
+//! Records as the kernel programs write them, and what they mean.
+
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::*;
+
+fn blank<T: FromZeros + IntoBytes + FromBytes>(kind: u16) -> T {
+    let mut record = T::new_zeroed();
+    record.as_mut_bytes()[..2].copy_from_slice(&kind.to_ne_bytes());
+    record
+}
+
+#[test]
+fn a_flow_keeps_what_the_kernel_said() {
+    let mut flow: records::Flow = blank(kind::ANSWERED);
+    flow.header.at = 7;
+    flow.status = 502;
+    flow.role = role::ACCEPTED;
+    flow.tuple.local = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1];
+    flow.tuple.local_port = 8080u16.to_be_bytes();
+    flow.said_head[..4].copy_from_slice(b"HTTP");
+    flow.said_head_length = 4;
+    flow.flags = flag::FIN_HEARD | flag::ESTABLISHED;
+    let event = Decoder::default().decode(flow.as_bytes()).unwrap();
+    assert_eq!(event.at, Timestamp(7));
+    let Fact::Answered(flow) = event.fact else {
+        panic!("not answered: {event:?}")
+    };
+    assert_eq!(flow.local, "127.0.0.1:8080".parse().unwrap());
+    assert_eq!(flow.said_head, Head(b"HTTP".to_vec()));
+    assert!(flow.fin_heard && flow.established && !flow.late);
+    assert_eq!((flow.task, flow.said_at), (None, None));
+}
+
+#[test]
+fn reasons_have_this_kernels_names() {
+    let mut reset: records::Reset = blank(kind::RESET);
+    reset.reason = 3;
+    let mut names = Names::default();
+    names.reset_reasons.insert(3, "NO_SOCKET".to_owned());
+    let event = Decoder::new(names).decode(reset.as_bytes()).unwrap();
+    let Fact::Reset(reset) = event.fact else {
+        panic!("not a reset: {event:?}")
+    };
+    assert_eq!(reset.reason.as_deref(), Some("NO_SOCKET"));
+}
+
+#[test]
+fn an_exit_code_is_a_status_or_a_signal() {
+    let mut death: records::Death = blank(kind::DEATH);
+    for (code, status, signal, core) in [
+        (0x0300, Some(3), None, false),
+        (9, None, Some(9), false),
+        (0x8b, None, Some(11), true),
+    ] {
+        death.code = code;
+        let event = Decoder::default().decode(death.as_bytes()).unwrap();
+        let Fact::Death(death) = event.fact else {
+            panic!("not a death: {event:?}")
+        };
+        assert_eq!(
+            (death.status, death.signal, death.core),
+            (status, signal, core)
+        );
+    }
+}
+
+#[test]
+fn what_has_no_meaning_is_an_error_with_the_number_in_it() {
+    let decoder = Decoder::default();
+    assert_eq!(decoder.decode(&[1, 2]), Err(DecodeError::Header(2)));
+    let unknown: records::Victim = blank(99);
+    assert_eq!(
+        decoder.decode(unknown.as_bytes()),
+        Err(DecodeError::Kind(99))
+    );
+    let short: records::Victim = blank(kind::DEATH);
+    let error = decoder.decode(short.as_bytes()).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            DecodeError::Size {
+                kind: kind::DEATH,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let mut odd: records::Reset = blank(kind::RESET);
+    odd.role = 9;
+    let error = decoder.decode(odd.as_bytes()).unwrap_err();
+    assert_eq!(
+        error,
+        DecodeError::Number {
+            field: "role",
+            number: 9
+        }
+    );
+    let mut long: records::Flow = blank(kind::HEARD);
+    long.said_head_length = 1000;
+    let error = decoder.decode(long.as_bytes()).unwrap_err();
+    assert_eq!(
+        error,
+        DecodeError::Number {
+            field: "said_head_length",
+            number: 1000
+        }
+    );
+}

@@ -1,0 +1,164 @@
+//! Every story in tests/scenarios: dated facts, a line, the verdicts.
+
+use std::path::{Path, PathBuf};
+
+use probe502_core::cause::Cause;
+use probe502_core::correlator::{Correlator, Settings};
+use probe502_core::event::Event;
+use probe502_core::story::{parse_event, write_event};
+use probe502_core::units::Timestamp;
+use probe502_core::verdict::Verdict;
+
+fn stories() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/scenarios");
+    let entries = std::fs::read_dir(&directory).unwrap();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "txt"));
+    paths.sort();
+    paths
+}
+
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+fn events(path: &Path, story: &str) -> Vec<Event> {
+    let parse = |line: &str| {
+        parse_event(line).unwrap_or_else(|error| panic!("{}: {error}: {line}", path.display()))
+    };
+    lines(story).map(parse).collect()
+}
+
+/// As the live loop runs it: time passes as soon as something is due.
+fn judge(events: &[Event]) -> Vec<Verdict> {
+    let mut correlator = Correlator::new(Settings::default());
+    let mut verdicts = Vec::new();
+    let mut pass = |correlator: &mut Correlator, until: Timestamp| {
+        while let Some(due) = correlator.poll_timeout().filter(|due| *due <= until) {
+            correlator.handle_timeout(due);
+            verdicts.extend(std::iter::from_fn(|| correlator.poll_verdict()));
+        }
+    };
+    for event in events {
+        pass(&mut correlator, event.at);
+        correlator.handle_event(event.clone());
+    }
+    pass(&mut correlator, Timestamp(u64::MAX));
+    verdicts
+}
+
+fn word(value: impl serde::Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap();
+    value.as_str().unwrap().to_owned()
+}
+
+/// A verdict in the words that the expectation uses, so that a difference shows both.
+fn told(verdict: &Verdict, expected: &str) -> String {
+    let mut told = format!(
+        "{} {} {} {}",
+        verdict.status,
+        word(verdict.symptom),
+        verdict.cause,
+        word(verdict.confidence)
+    );
+    for part in expected.split(' ').skip(4) {
+        match part.split_once('=').map_or(part, |(key, _)| key) {
+            "joined" => told.push_str(&format!(" joined={}", word(verdict.joined_by))),
+            "attempts" => told.push_str(&format!(" attempts={}", verdict.attempts.len())),
+            "path" => {
+                let path = verdict.request.path.as_deref().unwrap_or("-");
+                told.push_str(&format!(" path={path}"));
+            }
+            "pid" => {
+                let who = verdict
+                    .upstream
+                    .as_ref()
+                    .and_then(|upstream| upstream.who.as_ref());
+                told.push_str(&format!(" pid={}", who.map_or(0, |who| who.pid.0)));
+            }
+            other => panic!("nothing is known of '{other}'"),
+        }
+    }
+    told
+}
+
+/// What is wrong with a story, if anything.
+fn check(path: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let name = path.file_name().unwrap().display();
+    let (story, ending) = text
+        .split_once("\n----\n")
+        .unwrap_or_else(|| panic!("{name}: no ----"));
+    let verdicts = judge(&events(path, story));
+    let mut expected = Vec::new();
+    let mut says = Vec::new();
+    for line in lines(ending).filter(|line| *line != "nothing") {
+        match line.strip_prefix("says ") {
+            Some(words) => says.push((expected.len() - 1, words)),
+            None => expected.push(line),
+        }
+    }
+    let found: Vec<String> = verdicts
+        .iter()
+        .enumerate()
+        .map(|(index, verdict)| told(verdict, expected.get(index).copied().unwrap_or_default()))
+        .collect();
+    if found != expected {
+        return Some(format!(
+            "{name}: {found:?}, not {expected:?}: {verdicts:#?}"
+        ));
+    }
+    for (index, words) in says {
+        let verdict = &verdicts[index];
+        let mut all = vec![verdict.sentence.clone(), verdict.remedy.clone()];
+        all.extend(verdict.evidence.iter().map(|fact| fact.fact.clone()));
+        if !all.iter().any(|text| text.contains(words)) {
+            return Some(format!("{name}: '{words}' is not in {all:#?}"));
+        }
+    }
+    let sorted = |verdict: &Verdict| verdict.evidence.is_sorted_by_key(|fact| fact.at_ms);
+    (!verdicts.iter().all(sorted)).then(|| format!("{name}: its evidence is out of order"))
+}
+
+#[test]
+fn every_story_has_its_verdict() {
+    let wrong: Vec<String> = stories().iter().filter_map(|path| check(path)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_cause_has_its_story() {
+    let paths = stories();
+    for cause in Cause::ALL {
+        let name = format!("{cause}.txt");
+        let path = paths.iter().find(|path| path.ends_with(&name));
+        let path = path.unwrap_or_else(|| panic!("tests/scenarios/{name} is missing"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let ending = text.split_once("\n----\n").unwrap().1;
+        let told = lines(ending).any(|line| line.contains(&format!(" {cause} ")));
+        assert!(told, "{name} does not end in its cause");
+    }
+}
+
+#[test]
+fn what_is_written_is_what_was_read() {
+    for path in stories() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let story = text.split_once("\n----\n").unwrap().0;
+        for event in events(&path, story) {
+            assert_eq!(parse_event(&write_event(&event)).unwrap(), event);
+        }
+    }
+}
+
+#[test]
+fn the_same_story_is_told_in_the_same_words() {
+    for path in stories() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let events = events(&path, text.split_once("\n----\n").unwrap().0);
+        let tell = || serde_json::to_string(&judge(&events)).unwrap();
+        assert_eq!(tell(), tell(), "{}", path.display());
+    }
+}
