@@ -19,7 +19,8 @@ if [ ! -e "$policy" ]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
-apt-get install -qq -y --no-install-recommends "$@"
+# What goes wrong is on standard error.
+apt-get install -qq -y --no-install-recommends "$@" > /dev/null
 "#;
 
 /// Installs those packages that are missing; none missing, nothing runs.
