@@ -5,6 +5,7 @@
 mod connection;
 mod drops;
 mod emit;
+mod header;
 mod kernel;
 mod layout;
 mod messages;

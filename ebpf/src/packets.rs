@@ -13,6 +13,7 @@ use probe502_common::{HEAD, Tuple, flag, how, kind, role};
 
 use crate::{
     connection::{self, Connection, Moment, OTHER_END},
+    header,
     kernel::{Kernel, net_inum, write_mapped},
     layout::{is_watched, layout},
     messages,
@@ -238,40 +239,9 @@ fn scan(packet: *mut __sk_buff, payload: &Payload, connection: &mut Connection) 
     }
     connection.scanned = DEEP as u32;
     connection.flags |= flag::HEADER_SCANNED;
-    if has_header_end(bytes) {
+    if header::ends_within(bytes, DEEP as u32) {
         connection.flags |= flag::HEADER_END_HEARD;
     }
-}
-
-/// An empty line, eight bytes at a time: most words hold no line feed.
-#[inline(always)]
-fn has_header_end(bytes: &[u8; DEEP]) -> bool {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const LINE_FEEDS: u64 = ONES * b'\n' as u64;
-    let mut index = 8;
-    while index <= DEEP - 8 {
-        // SAFETY: the index is within the array and a multiple of eight.
-        let word = unsafe { core::ptr::read(bytes.as_ptr().add(index).cast::<u64>()) };
-        let zeros = word ^ LINE_FEEDS;
-        if zeros.wrapping_sub(ONES) & !zeros & (ONES << 7) != 0 && ends_in_word(bytes, index) {
-            return true;
-        }
-        index += 8;
-    }
-    false
-}
-
-#[inline(always)]
-fn ends_in_word(bytes: &[u8; DEEP], word: usize) -> bool {
-    let mut index = word;
-    while index < word + 8 && index < DEEP {
-        let before = (bytes[index - 2], bytes[index - 1]);
-        if bytes[index] == b'\n' && (before == (b'\n', b'\r') || before.1 == b'\n') {
-            return true;
-        }
-        index += 1;
-    }
-    false
 }
 
 /// The network namespace that a kernel packet is in: by its device, else by its route.

@@ -10,7 +10,7 @@ use probe502_common::{HEAD, Listener, flag, how, kind, role};
 
 use crate::{
     connection::{self, Connection, HOLDER, Moment, NOBODY, OTHER_END},
-    emit, kernel,
+    emit, header, kernel,
     kernel::{Sock, TCP, TcpSock},
 };
 
@@ -276,22 +276,5 @@ fn cut_short(connection: &Connection, tcp: TcpSock) -> bool {
     if connection.said == 0 || length > HEAD as u32 {
         return false;
     }
-    !has_header_end(&connection.said_head, u32::from(connection.said_head_length))
-}
-
-#[inline(always)]
-fn has_header_end(head: &[u8; HEAD], length: u32) -> bool {
-    let mut index = 3;
-    while index < HEAD {
-        if index as u32 >= length {
-            return false;
-        }
-        if head[index] == b'\n'
-            && (head[index - 1] == b'\n' || head[index - 1] == b'\r' && head[index - 2] == b'\n')
-        {
-            return true;
-        }
-        index += 1;
-    }
-    false
+    !header::ends_within(&connection.said_head, u32::from(connection.said_head_length))
 }
