@@ -126,6 +126,19 @@ impl Sock {
         self.0.load::<i32>(layout!(sock_err_soft)).unwrap_or(0) as u16
     }
 
+    /// The errno of the last ICMP error that was queued on it (`sock_queue_err_skb`). The kernel
+    /// reports it before it sets `sk_err_soft`, and the holder's `SO_ERROR` clears that.
+    #[inline(always)]
+    pub fn queued_error(self) -> Option<u16> {
+        let queue = self.0.plus(u64::from(layout!(sock_error_queue)));
+        let last = queue.follow(layout!(queue_prev))?;
+        if last.0 == queue.0 {
+            return None;
+        }
+        let told = last.plus(u64::from(layout!(skb_cb)));
+        told.read::<u32>(layout!(exterr_errno)).map(|errno| errno as u16)
+    }
+
     /// `close(2)` has begun: both directions are shut (`SHUTDOWN_MASK`).
     #[inline(always)]
     pub fn is_closing(self) -> bool {

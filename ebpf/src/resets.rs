@@ -74,10 +74,10 @@ fn reset_heard(socket: *const c_void) -> Option<()> {
 fn error_heard(socket: *const c_void) -> Option<()> {
     let connection = connection::of(socket)?;
     let sock = Sock::at(socket)?;
-    let soft = sock.soft_error();
-    if soft != 0 {
-        connection.soft_error = soft;
-    }
+    connection.soft_error = match sock.soft_error() {
+        0 => sock.queued_error().unwrap_or(connection.soft_error),
+        known => known,
+    };
     keep_port(socket, connection)
 }
 

@@ -34,6 +34,9 @@ fn sockets(types: &KernelTypes, layout: &mut Layout) {
     layout.sock_err = sock("sk_err");
     layout.sock_err_soft = sock("sk_err_soft");
     layout.sock_shutdown = sock("sk_shutdown");
+    layout.sock_error_queue = sock("sk_error_queue");
+    layout.queue_prev = offset(types, "sk_buff_head", "prev");
+    layout.exterr_errno = offset(types, "sock_exterr_skb", "ee.ee_errno");
     layout.sock_socket = sock("sk_socket");
     layout.sock_flags = common("skc_flags");
     layout.sock_lingertime = sock("sk_lingertime");
@@ -63,6 +66,7 @@ fn packets(types: &KernelTypes, layout: &mut Layout) {
     let packet = |member: &str| offset(types, "sk_buff", member);
     layout.skb_head = packet("head");
     layout.skb_network_header = packet("network_header");
+    layout.skb_cb = packet("cb");
     layout.skb_dev = packet("dev");
     layout.skb_dst = packet("_skb_refdst");
     layout.dev_net = offset(types, "net_device", "nd_net");
