@@ -39,6 +39,9 @@ pub enum Form {
 /// The longest grace is 800 ms.
 const PATIENCE: Duration = Duration::from_millis(2500);
 
+/// Another probe502 that watches this host judges up to a few turns later than the demo itself.
+const AFTER: Duration = Duration::from_millis(100);
+
 /// Good requests before each scene.
 const GOOD: u32 = 5;
 
@@ -127,6 +130,7 @@ impl Show {
         let played = self.watching(scene.play(stage)).await;
         let (answer, upstream) = played.context(script.broken)?;
         let verdict = self.settle(PATIENCE, Some(answer)).await?;
+        self.settle(AFTER, None).await?;
         self.watching(upstream.dismiss()).await?;
         if let Some(verdict) = &verdict {
             self.output.tell(verdict)?;
