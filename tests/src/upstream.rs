@@ -28,12 +28,13 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// `faulty.py` on loopback, with these options.
+    /// `faulty.py` on loopback, with these options, on a port that was chosen for it.
     ///
     /// # Errors
     /// When it does not start.
     pub fn faulty(options: &[&str]) -> Result<Self> {
-        Self::faulty_at(None, options)
+        let port = free_port("127.0.0.1")?.to_string();
+        Self::faulty_at(None, &[&["--port", &port], options].concat())
     }
 
     /// `faulty.py` in a network namespace.

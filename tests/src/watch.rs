@@ -51,7 +51,8 @@ impl Watch {
     pub fn with(gateway: &Nginx, options: &[&str]) -> Result<Self> {
         let mut words = vec!["--port".to_owned(), gateway.port().to_string()];
         words.extend(options.iter().map(|&word| word.to_owned()));
-        if let Some(dir) = std::env::var_os("PROBE502_KEEP") {
+        let recorded = options.contains(&"--record");
+        if let Some(dir) = std::env::var_os("PROBE502_KEEP").filter(|_| !recorded) {
             let name = std::thread::current().name().unwrap_or("test").replace("::", "-");
             let file = std::path::Path::new(&dir).join(format!("{name}-{}.gz", gateway.port()));
             words.extend(["--record".to_owned(), file.display().to_string()]);

@@ -191,6 +191,19 @@ fn a_refusal_names_the_death_before_it() -> Result<()> {
 }
 
 #[test]
+fn a_refusal_after_a_death_on_a_port_that_the_kernel_chose() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let mut stage = Stage::faulty(&["--share", "threads", "--port", "0"])?;
+    let died = stage.fault("abort")?;
+    stage.watch.expect(&died, "process.crash", Sure::Proven);
+    let refused = stage.fault("ok")?;
+    stage.watch.expect(&refused, "process.crash", Sure::Proven);
+    stage.end()
+}
+
+#[test]
 fn a_refusal_names_the_oom_kill_before_it() -> Result<()> {
     if unable() {
         return Ok(());

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 
 import faults
 import wire
@@ -40,7 +41,7 @@ def listen(host, port, backlog):
 
 
 def serve(conn, idle, tell_master):
-    """Answers requests until the peer leaves, the idle timer fires or a fault ends it."""
+    """Answers requests until the peer leaves, the idle timer fires or a fault; says whether it broke."""
     with conn:
         conn.settimeout(idle)
         while True:
@@ -49,29 +50,36 @@ def serve(conn, idle, tell_master):
             except TimeoutError:
                 conn.close()
                 wire.say("idle-closed")
-                return
+                return False
             if not head:
-                return
+                return False
             path = head.split(b" ")[1].decode("latin-1")
             if not path.startswith("/fault/reset-unseen/"):
                 conn.recv(len(head))
             if path.startswith("/fault/"):
                 _, _, name, ident = path.split("/")[:4]
                 if not faults.FAULTS[name](wire.Exchange(conn, head, ident, tell_master)):
-                    return
+                    return True
             elif not faults.ok(wire.Exchange(conn, head, "", tell_master)):
-                return
+                return False
 
 
-def serve_in_child(conn, listener, idle, masters_pipe):
-    """A process for one connection; returns in the parent only."""
+def accept_in_child(listener, idle, masters_pipe):
+    """A worker for one connection, which it accepts itself; returns in the parent, once it is accepted."""
+    accepted, tell_accepted = os.pipe()
     if os.fork() != 0:
-        conn.close()
+        os.close(tell_accepted)
+        os.read(accepted, 1)
+        os.close(accepted)
         return
     signal.alarm(60)
-    listener.close()
     os.close(0)
-    serve(conn, idle, lambda order: os.write(masters_pipe, order.encode() + b"\n"))
+    conn, _ = listener.accept()
+    listener.close()
+    os.close(tell_accepted)
+    if serve(conn, idle, lambda order: os.write(masters_pipe, order.encode() + b"\n")):
+        # A worker outlives the connection that it broke: its end is no part of the fault.
+        time.sleep(5)
     os._exit(0)
 
 
@@ -89,17 +97,6 @@ def obey(order, args, listeners):
         listeners.append(listen(args.host, int(words[1]), args.backlog))
     elif words[0] == "kill":
         os.kill(int(words[1]), signal.Signals[words[2]])
-
-
-def accept_from(listener, args, masters_pipe):
-    try:
-        conn, _ = listener.accept()
-    except ConnectionError:
-        return
-    if args.share == "fork":
-        serve_in_child(conn, listener, args.idle, masters_pipe)
-    else:
-        serve_in_thread(conn, args.idle)
 
 
 def main():
@@ -120,7 +117,10 @@ def main():
                 for order in lines.splitlines():
                     obey(order, args, listeners)
             elif source in listeners:
-                accept_from(source, args, masters_pipe)
+                if args.share == "fork":
+                    accept_in_child(source, args.idle, masters_pipe)
+                else:
+                    serve_in_thread(source.accept()[0], args.idle)
 
 
 if __name__ == "__main__":

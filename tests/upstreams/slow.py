@@ -16,6 +16,7 @@ def app(environ, start_response):
     elif path.startswith("/exit-late/"):
         sys.exit(1)
     elif path.startswith("/exit-early/"):
-        os._exit(3)
+        # 3 and 4 are gunicorn's own: its master then ends too.
+        os._exit(7)
     start_response("200 OK", [("Content-Length", "3")])
     return [b"ok\n"]
