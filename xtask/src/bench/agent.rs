@@ -19,15 +19,17 @@ pub struct Cost {
     pub cpu: Duration,
     /// The time in which it took that.
     pub took: Duration,
-    /// The most memory that was resident, bytes.
+    /// Memory resident at the end of the load, bytes.
     pub memory: u64,
+    /// The most that ever was, start included, bytes.
+    pub peak: u64,
     /// Verdicts told.
     pub verdicts: u64,
     /// Records lost.
     pub lost: u64,
 }
 
-/// An agent that watches everything and writes JSON to nowhere.
+/// An agent that watches one gateway and writes JSON to nowhere.
 pub struct Watching {
     child: Child,
     said: Receiver<String>,
@@ -37,9 +39,16 @@ pub struct Watching {
 
 impl Watching {
     /// Starts it and waits until it says that it watches.
-    pub fn start(agent: &Path) -> Result<Self> {
+    pub fn start(agent: &Path, port: u16) -> Result<Self> {
         let mut command = Command::new(agent);
-        command.args(["watch", "--output", "json", "--stats"]);
+        command.args([
+            "watch",
+            "--output",
+            "json",
+            "--stats",
+            "--port",
+            &port.to_string(),
+        ]);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -71,10 +80,12 @@ impl Watching {
 
     /// Ends it as its users do and reads its own counts.
     pub fn stop(mut self) -> Result<Cost> {
+        let (memory, peak) = cpu::memory(self.pid())?;
         let mut cost = Cost {
             cpu: cpu::of_process(self.pid())?.saturating_sub(self.cpu),
             took: self.began.elapsed(),
-            memory: cpu::peak_memory(self.pid())?,
+            memory,
+            peak,
             ..Cost::default()
         };
         let id = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);

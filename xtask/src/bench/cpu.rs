@@ -37,11 +37,12 @@ pub fn of_process(pid: u32) -> Result<Duration> {
     Ok(sum)
 }
 
-/// The most memory that was resident, in bytes.
-pub fn peak_memory(pid: u32) -> Result<u64> {
+/// Memory that is resident now, and the most that ever was, in bytes.
+pub fn memory(pid: u32) -> Result<(u64, u64)> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let kib = field(&status, "VmHWM:").context("no VmHWM")?;
-    Ok(kib * 1024)
+    let now = field(&status, "VmRSS:").context("no VmRSS")?;
+    let most = field(&status, "VmHWM:").context("no VmHWM")?;
+    Ok((now * 1024, most * 1024))
 }
 
 fn parent(pid: u32) -> Option<u32> {
@@ -61,7 +62,8 @@ mod tests {
     #[test]
     fn this_process_has_used_time_and_memory() {
         assert!(of_process(std::process::id()).unwrap() > Duration::ZERO);
-        assert!(peak_memory(std::process::id()).unwrap() > 0);
+        let (now, most) = memory(std::process::id()).unwrap();
+        assert!(0 < now && now <= most);
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn pair(
     duration: Duration,
 ) -> Result<Pair> {
     let with_agent = || -> Result<(Sample, agent::Cost)> {
-        let watching = agent::Watching::start(agent)?;
+        let watching = agent::Watching::start(agent, servers.gateway.port())?;
         let sample = load.run(servers, duration)?;
         Ok((sample, watching.stop()?))
     };

@@ -32,7 +32,7 @@ pub struct Costs {
 /// A run of its own: the count itself costs, so it is off while the gateway is measured.
 pub fn measure(load: Load, servers: &Servers, agent: &Path, duration: Duration) -> Result<Costs> {
     let _counting = Counting::start()?;
-    let watching = Watching::start(agent)?;
+    let watching = Watching::start(agent, servers.gateway.port())?;
     let own = programs_of(watching.pid())?;
     let before = counts(&own)?;
     let sample = load.run(servers, duration)?;

@@ -59,7 +59,14 @@ fn agent(out: &mut String, load: Load, pairs: &[Pair]) -> std::fmt::Result {
     let share = median(pairs.iter().map(|pair| {
         100.0 * pair.cost.cpu.as_secs_f64() / pair.cost.took.as_secs_f64().max(f64::EPSILON)
     }));
-    let memory = pairs.iter().map(|pair| pair.cost.memory).max().unwrap_or(0) as f64 / 1e6;
+    let most = |bytes: fn(&Cost) -> u64| {
+        pairs
+            .iter()
+            .map(|pair| bytes(&pair.cost))
+            .max()
+            .unwrap_or(0) as f64
+            / 1e6
+    };
     let verdicts: u64 = pairs.iter().map(|pair| pair.cost.verdicts).sum();
     let lost: u64 = pairs.iter().map(|pair| pair.cost.lost).sum();
     let failed = match load {
@@ -84,7 +91,9 @@ fn agent(out: &mut String, load: Load, pairs: &[Pair]) -> std::fmt::Result {
     }
     writeln!(
         out,
-        "  agent memory          {memory:.1} MB resident at most (budget 15)"
+        "  agent memory          {:.1} MB resident under load (budget 15), {:.1} MB at most, start included",
+        most(|cost| cost.memory),
+        most(|cost| cost.peak),
     )?;
     writeln!(
         out,
