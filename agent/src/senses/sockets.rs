@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use probe502_core::event::{Listener, Task};
 use probe502_core::units::{Cookie, Netns, Pid};
 
-use super::proc;
+use super::{diag, proc};
 
 /// Every listening TCP socket of the host whose owner /proc shows.
 pub fn listeners() -> Vec<Listener> {
@@ -23,13 +23,13 @@ pub fn listeners() -> Vec<Listener> {
             };
             found.push(Listener {
                 netns: *netns,
-                cookie: Cookie(0),
+                cookie: bound.cookie,
                 local: bound.local,
                 task: task.clone(),
                 dying: false,
                 v6_only: v6_only(bound, bounds),
                 queued: bound.queued,
-                limit: 0,
+                limit: bound.limit,
                 before: true,
             });
         }
@@ -37,12 +37,18 @@ pub fn listeners() -> Vec<Listener> {
     found
 }
 
-/// A line of /proc/net/tcp in state LISTEN.
+/// A listening socket without its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Bound {
-    local: SocketAddr,
-    queued: u32,
-    inode: u64,
+pub struct Bound {
+    pub local: SocketAddr,
+    /// 0 where only /proc told.
+    pub cookie: Cookie,
+    pub queued: u32,
+    /// 0 where only /proc told.
+    pub limit: u32,
+    pub inode: u64,
+    /// `None` where only /proc told.
+    pub v6_only: Option<bool>,
 }
 
 /// One dump per namespace, taken through the first of its processes that is still there.
@@ -52,17 +58,20 @@ fn dumps(pids: &[Pid]) -> BTreeMap<Netns, Vec<Bound>> {
         let Some(netns) = proc::netns(*pid).filter(|netns| !dumps.contains_key(netns)) else {
             continue;
         };
-        let Ok(v4) = fs::read_to_string(proc::path(*pid, "net/tcp")) else {
-            continue;
-        };
-        // A kernel without IPv6 has no such file.
-        let v6 = fs::read_to_string(proc::path(*pid, "net/tcp6")).unwrap_or_default();
-        dumps.insert(
-            netns,
-            v4.lines().chain(v6.lines()).filter_map(bound).collect(),
-        );
+        let dump = diag::listeners(*pid, netns).or_else(|_| from_proc(*pid));
+        if let Ok(dump) = dump {
+            dumps.insert(netns, dump);
+        }
     }
     dumps
+}
+
+/// What is left to a process that may not enter the namespace.
+fn from_proc(pid: Pid) -> std::io::Result<Vec<Bound>> {
+    let v4 = fs::read_to_string(proc::path(pid, "net/tcp"))?;
+    // A kernel without IPv6 has no such file.
+    let v6 = fs::read_to_string(proc::path(pid, "net/tcp6")).unwrap_or_default();
+    Ok(v4.lines().chain(v6.lines()).filter_map(bound).collect())
 }
 
 /// Who holds each wanted socket.
@@ -102,6 +111,9 @@ fn owner(holders: &[Task]) -> Option<&Task> {
 
 /// /proc does not show `IPV6_V6ONLY`; but with it only can both families have the same port.
 fn v6_only(bound: &Bound, all: &[Bound]) -> bool {
+    if let Some(told) = bound.v6_only {
+        return told;
+    }
     let twin = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), bound.local.port());
     bound.local.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
         && all.iter().any(|other| other.local == twin)
@@ -120,8 +132,11 @@ fn bound(line: &str) -> Option<Bound> {
     let (_, queued) = fields.get(4)?.split_once(':')?;
     Some(Bound {
         local: SocketAddr::new(ip(address)?, u16::from_str_radix(port, 16).ok()?),
+        cookie: Cookie(0),
         queued: u32::from_str_radix(queued, 16).ok()?,
+        limit: 0,
         inode: fields.get(9)?.parse().ok()?,
+        v6_only: None,
     })
 }
 
@@ -147,13 +162,24 @@ mod tests {
 
     const HEADING: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when";
 
+    fn at(local: &str, inode: u64) -> Bound {
+        let local = local.parse().expect("address");
+        Bound {
+            local,
+            cookie: Cookie(0),
+            queued: 0,
+            limit: 0,
+            inode,
+            v6_only: None,
+        }
+    }
+
     #[test]
     fn a_listener_is_read_from_its_line() {
         let line = "   0: 0100007F:1F40 00000000:0000 0A 00000000:00000002 00:00000000 00000000  1000        0 48261 1 0";
         let expected = Bound {
-            local: "127.0.0.1:8000".parse().expect("address"),
             queued: 2,
-            inode: 48261,
+            ..at("127.0.0.1:8000", 48261)
         };
         assert_eq!(bound(line), Some(expected));
     }
@@ -195,11 +221,7 @@ mod tests {
 
     #[test]
     fn a_v4_twin_shows_that_a_v6_listener_serves_v6_only() {
-        let at = |local: &str| Bound {
-            local: local.parse().expect("address"),
-            queued: 0,
-            inode: 1,
-        };
+        let at = |local| at(local, 1);
         let (v6, v4) = (at("[::]:80"), at("0.0.0.0:80"));
         assert!(v6_only(&v6, &[v4.clone(), v6.clone()]));
         assert!(!v6_only(&v6, &[at("0.0.0.0:81"), v6.clone()]));
@@ -213,6 +235,8 @@ mod tests {
         let found = listeners()
             .into_iter()
             .find(|listener| listener.local == address);
-        assert_eq!(found.expect("found").task.pid, Pid(std::process::id()));
+        let found = found.expect("found");
+        assert_eq!(found.task.pid, Pid(std::process::id()));
+        assert!(found.cookie != Cookie(0) && found.limit > 0);
     }
 }
