@@ -27,7 +27,10 @@ pub fn of_process(pid: u32) -> Result<Duration> {
         .read_dir()
         .with_context(|| format!("cannot read {tasks}"))?
     {
-        let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
+        // A thread may end while we look.
+        let Ok(text) = std::fs::read_to_string(task?.path().join("schedstat")) else {
+            continue;
+        };
         let nanos = text
             .split_whitespace()
             .next()
