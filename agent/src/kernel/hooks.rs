@@ -1,12 +1,17 @@
 //! The hooks as rows of one table: program, attach point, and what is lost without it.
 
 use std::fs::{self, File};
+use std::os::fd::AsFd as _;
 
 use anyhow::Context as _;
 use aya::programs::{
     BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, ProgramError,
 };
 use aya::{Btf, Ebpf};
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen,
+};
 
 use super::Options;
 use super::btf::KernelTypes;
@@ -194,13 +199,27 @@ const fn place(place: Place) -> &'static str {
     }
 }
 
-/// The root of the unified hierarchy, wherever it is mounted (hybrid hosts have it elsewhere).
+/// The root of the unified hierarchy, wherever it is mounted (hybrid hosts have it elsewhere); a
+/// mount of our own, that nobody else sees, where it is not (`ip netns exec` hides /sys).
 fn cgroup_root() -> anyhow::Result<File> {
-    let mounts = fs::read_to_string("/proc/self/mounts").context("cannot read /proc/self/mounts")?;
-    let root = unified(&mounts).context(
-        "no cgroup2 file system is mounted: mount -t cgroup2 none /sys/fs/cgroup/unified",
-    )?;
-    File::open(&root).with_context(|| format!("cannot open {root}"))
+    let mounts =
+        fs::read_to_string("/proc/self/mounts").context("cannot read /proc/self/mounts")?;
+    if let Some(root) = unified(&mounts) {
+        return File::open(&root).with_context(|| format!("cannot open {root}"));
+    }
+    own_mount().context(
+        "no cgroup2 file system is mounted, and none could be: \
+         mount -t cgroup2 none /sys/fs/cgroup/unified",
+    )
+}
+
+fn own_mount() -> rustix::io::Result<File> {
+    let context = fsopen("cgroup2", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(context.as_fd())?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let mount = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(File::from(openat(mount, ".", flags, Mode::empty())?))
 }
 
 /// The mount point of cgroup2, its octal escapes undone (proc_pid_mounts(5)).
