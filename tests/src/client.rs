@@ -11,6 +11,9 @@ use anyhow::{Context, Result, bail};
 /// Longer than any gateway's timeout in these tests.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What no verdict may ever show: it goes out in a header and in the body of every request.
+pub const SECRET: &str = "sesame";
+
 /// Gives each request of this process a path of its own.
 #[must_use]
 pub fn next_id() -> u64 {
@@ -58,12 +61,12 @@ impl Client {
         self.ask("GET", path, b"")
     }
 
-    /// Asks by POST, with a body of 2 kB.
+    /// Asks by POST, with a body of about 2 kB.
     ///
     /// # Errors
     /// When no whole answer comes.
     pub fn post(&mut self, path: &str) -> Result<Answer> {
-        self.ask("POST", path, &[b'b'; 2048])
+        self.ask("POST", path, SECRET.repeat(350).as_bytes())
     }
 
     /// Asks, and reads the whole answer.
@@ -73,7 +76,8 @@ impl Client {
     pub fn ask(&mut self, method: &str, path: &str, body: &[u8]) -> Result<Answer> {
         let client = self.stream.local_addr()?;
         let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: shop.test\r\n{length}\r\n").into_bytes();
+        let asks = format!("{method} {path} HTTP/1.1\r\nHost: shop.test\r\nCookie: id={SECRET}\r\n{length}\r\n");
+        let mut request = asks.into_bytes();
         request.extend_from_slice(body);
         self.stream.write_all(&request)?;
         let (head, at) = self.head().with_context(|| format!("waiting for the answer to {method} {path}"))?;

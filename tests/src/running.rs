@@ -46,8 +46,8 @@ impl Running {
     pub fn tell(&mut self, order: &str) -> Result<()> {
         use std::io::Write as _;
         let input = self.child.stdin.as_mut().context("its input is closed")?;
-        writeln!(input, "{order}")?;
-        Ok(input.flush()?)
+        // One write: the reader takes what a read returns for whole lines.
+        Ok(input.write_all(format!("{order}\n").as_bytes())?)
     }
 
     /// Its descendants, oldest first.

@@ -76,8 +76,10 @@ def says_502(exchange):
     return True
 
 
-def kill_self(exchange):
-    os.kill(os.getpid(), signal.SIGKILL)
+def says_503(exchange):
+    wire.skip_body(exchange.conn, exchange.head)
+    exchange.conn.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nbad\n")
+    return True
 
 
 def segv(exchange):
@@ -153,6 +155,6 @@ def ok(exchange):
 
 FAULTS = {function.__name__.replace("_", "-"): function for function in (
     close_without_answer, partial_status, partial_header, partial_header_reset, reset_linger, reset_unread, reset_unseen,
-    malformed_header, header_too_big, says_502, kill_self, segv, abort, exit_early, exit_late, unhandled,
+    malformed_header, header_too_big, says_502, says_503, segv, abort, exit_early, exit_late, unhandled,
     oom, hold, hold_politely, hold_then_close, killed_by_master, cpu_limit, ok,
 )}
