@@ -13,6 +13,9 @@ const ETIMEDOUT: u16 = 110;
 const UNREACHABLE: [u16; 2] = [101, 113];
 const RESET: [u16; 2] = [104, 32];
 
+/// A process's attempts that are looked through for an answer: more do not fail at once.
+const LATELY: usize = 512;
+
 /// One attempt: a dialled connection that failed, or on which a failed answer came.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
@@ -164,11 +167,10 @@ impl Attempts {
         }
     }
 
-    /// Attempts of a process, oldest first.
-    pub fn of(&self, pid: Pid) -> impl DoubleEndedIterator<Item = &Attempt> {
-        self.waiting
-            .range((pid, 0)..=(pid, u64::MAX))
-            .map(|(_, attempt)| attempt)
+    /// A process's last attempts, the newest first.
+    pub fn of(&self, pid: Pid) -> impl Iterator<Item = &Attempt> {
+        let all = self.waiting.between((pid, 0), (pid, u64::MAX));
+        all.rev().map(|(_, attempt)| attempt).take(LATELY)
     }
 
     /// An answer takes it.

@@ -52,7 +52,9 @@ impl Default for Connections {
 
 impl Connections {
     /// An accepted connection was let go.
-    pub fn end(&mut self, at: Timestamp, flow: Flow) {
+    pub fn end(&mut self, at: Timestamp, mut flow: Flow) {
+        // Only the dialling end's bytes are judged.
+        (flow.said_head, flow.heard_head) = Default::default();
         self.ends
             .insert(at, (flow.remote, flow.local, at, flow.cookie), flow);
     }
@@ -81,7 +83,7 @@ impl Connections {
         let from = Timestamp(around.0.saturating_sub(1_000_000_000));
         let until = around.plus(Duration::from_secs(1));
         self.answers
-            .range(key(from)..=key(until))
+            .between(key(from), key(until))
             .next_back()
             .map(|(_, id)| id)
     }
@@ -159,9 +161,9 @@ impl Connections {
         let from = dialled.opened_at.or(dialled.said_at).unwrap_or(until);
         let from = Timestamp(from.0.saturating_sub(1_000_000));
         let between = |target| {
-            let range = (target, from, 0)..=(target, until.plus(INSTANT), u64::MAX);
+            let last = (target, until.plus(INSTANT), u64::MAX);
             self.drops
-                .range(range)
+                .between((target, from, 0), last)
                 .map(|((_, at, _), drop)| (*at, drop))
         };
         let out = between(dialled.remote).find(|(at, drop)| {
@@ -180,9 +182,9 @@ impl Connections {
         from: Timestamp,
         until: Timestamp,
     ) -> impl Iterator<Item = (Timestamp, &Reset)> {
-        let range = (local, from.min(until), 0)..=(local, until, u64::MAX);
+        let last = (local, until, u64::MAX);
         self.resets
-            .range(range)
+            .between((local, from, 0), last)
             .map(|((_, at, _), reset)| (*at, reset))
     }
 }

@@ -14,11 +14,13 @@ use crate::joining::{Answer, Joined, join_at_once, join_late};
 use crate::memory::Memory;
 use crate::recent::Recent;
 use crate::telling::{id, tell};
-use crate::units::{Pid, Timestamp};
+use crate::units::{Head, Pid, Timestamp};
 use crate::verdict::Verdict;
 
 /// Answers that may wait at once; beyond, the oldest is judged by what is known.
-const WAITING: usize = 16_384;
+const WAITING: usize = 8192;
+/// Where so many wait, none waits for a process's exit: the verdict is then inferred at most.
+const PATIENT: usize = 4096;
 
 /// How long an answer waits for late facts.
 #[derive(Clone, Debug)]
@@ -154,10 +156,12 @@ impl Correlator {
         self.asking.next()
     }
 
-    fn answered(&mut self, at: Timestamp, flow: Flow) {
+    fn answered(&mut self, at: Timestamp, mut flow: Flow) {
         let (Some(task), Some(status)) = (flow.task.clone(), flow.status) else {
             return;
         };
+        // What was said was the status line; many answers wait at once.
+        flow.said_head = Head::default();
         self.asking.about(at, &task, &self.memory.processes);
         let before = self.last_answers.get(&task.tid).copied();
         self.last_answers.insert(at, task.tid, at);
@@ -249,22 +253,25 @@ impl Correlator {
             return;
         }
         let Waiting { answer, joined, .. } = waiting;
-        let evidence =
-            Evidence::gather(answer, joined.unwrap_or_else(Joined::nothing), &self.memory);
-        if let Some(now) = now
-            && let Some((due, exit_of)) = self.grace(&evidence).filter(|(due, _)| *due > now)
-        {
-            let Evidence { answer, joined, .. } = evidence;
-            let joined = (!joined.attempts.is_empty()).then_some(joined);
-            self.waiting.insert(
-                (due, number),
-                Waiting {
-                    answer,
-                    joined,
-                    exit_of,
-                },
-            );
-            return;
+        let joined = joined.unwrap_or_else(Joined::nothing);
+        let mut evidence = Evidence::gather(answer, joined, &self.memory);
+        let more = self.grace(&evidence);
+        let more = more.filter(|(due, _)| now.is_none_or(|now| *due > now));
+        if let Some((due, exit_of)) = more {
+            if now.is_some() && self.waiting.len() < PATIENT {
+                let Evidence { answer, joined, .. } = evidence;
+                let joined = (!joined.attempts.is_empty()).then_some(joined);
+                self.waiting.insert(
+                    (due, number),
+                    Waiting {
+                        answer,
+                        joined,
+                        exit_of,
+                    },
+                );
+                return;
+            }
+            evidence.is_hurried = exit_of.is_some();
         }
         let judgement = diagnose(&evidence);
         self.memory.explain(number, judgement.cause);

@@ -212,21 +212,22 @@ fn qualify(judgement: Judgement, evidence: &Evidence) -> Judgement {
             Complete::Yes | Complete::Late | Complete::Missing(_) => {}
         }
     }
-    let translated = evidence
+    let joined = &evidence.joined;
+    let is_translated = evidence
         .other_end
         .as_ref()
         .is_some_and(|end| end.translated);
-    match (
-        judgement.confidence,
-        evidence.joined.by,
-        evidence.joined.ambiguous || translated,
-    ) {
-        (Confidence::Unknown, _, _) => judgement,
-        (_, Join::Time, true) if !translated => UNEXPLAINED,
-        (_, Join::Time, _) | (_, Join::TaskOrder | Join::RequestLine | Join::None, true) => {
+    // An idle timer and an orderly stop close an idle connection alike.
+    let is_doubtful = judgement.cause == Cause::KeepaliveRace && evidence.is_stopping;
+    let is_weak = joined.ambiguous || is_translated || is_doubtful || evidence.is_hurried;
+    match (judgement.confidence, joined.by) {
+        (Confidence::Unknown, _) => judgement,
+        (_, Join::Time) if joined.ambiguous => UNEXPLAINED,
+        (_, Join::Time) => inferred(judgement.cause),
+        (_, Join::TaskOrder | Join::RequestLine | Join::None) if is_weak => {
             inferred(judgement.cause)
         }
-        (_, Join::TaskOrder | Join::RequestLine | Join::None, false) => judgement,
+        (_, Join::TaskOrder | Join::RequestLine | Join::None) => judgement,
     }
 }
 

@@ -42,6 +42,10 @@ pub struct Evidence {
     pub inner: Option<String>,
     /// Earlier failures of the same gateway that may have marked its upstreams down.
     pub failures: Vec<Failure>,
+    /// A stop that was asked of the closer before it closed.
+    pub is_stopping: bool,
+    /// The closer's exit was not awaited: too many answers wait.
+    pub is_hurried: bool,
     /// What is missing.
     pub complete: Complete,
 }
@@ -116,6 +120,10 @@ impl Evidence {
         } else {
             Vec::new()
         };
+        let is_stopping = other_end.as_ref().is_some_and(|end| {
+            let task = end.flow.task.as_ref();
+            task.is_some_and(|task| memory.processes.stop_before(task.pid, end.at).is_some())
+        });
         let complete = complete(&answer, deciding, memory);
         Self {
             answer,
@@ -128,6 +136,8 @@ impl Evidence {
             place,
             inner,
             failures,
+            is_stopping,
+            is_hurried: false,
             complete,
         }
     }
@@ -173,6 +183,16 @@ fn is_own_choice(how: How) -> bool {
     }
 }
 
+/// A process that closed while it lived was ended by what came before: a later blow is another story.
+fn explains(ending: &Ending, end: &OtherEnd) -> bool {
+    match &ending.way {
+        _ if end.flow.dying || ending.at <= end.at => true,
+        Way::Exit(_) => true,
+        Way::Signalled { sent, status, .. } => status.is_some() && *sent <= end.at,
+        Way::Oom(_) | Way::Crash { .. } | Way::Killed(_) => false,
+    }
+}
+
 fn ending(other_end: Option<&OtherEnd>, place: Option<&Place>, memory: &Memory) -> Option<Ending> {
     if let Some(end) = other_end.filter(|end| is_own_choice(end.flow.how)) {
         let task = end.flow.task.as_ref()?;
@@ -182,7 +202,8 @@ fn ending(other_end: Option<&OtherEnd>, place: Option<&Place>, memory: &Memory) 
             .established_at
             .or(end.flow.opened_at)
             .unwrap_or_default();
-        return memory.processes.ending(task.pid, alive);
+        let ending = memory.processes.ending(task.pid, alive)?;
+        return explains(&ending, end).then_some(ending);
     }
     let Some(Place::Closed(closed)) = place else {
         return None;

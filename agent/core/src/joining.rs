@@ -131,7 +131,7 @@ fn by_line<'a>(
     until: Timestamp,
 ) -> Option<(&'a Attempt, bool)> {
     let same = |attempt: &&Attempt| {
-        line(answer, attempt) == Line::Same && fits(answer, attempt, until) && !attempt.is_weak()
+        fits(answer, attempt, until) && line(answer, attempt) == Line::Same && !attempt.is_weak()
     };
     let all: Vec<&Attempt> = attempts.of(answer.task.pid).filter(same).collect();
     // One request's tries follow each other; the last of them decides.

@@ -220,8 +220,12 @@ impl Listeners {
 
     fn last_closed(&self, netns: Netns, address: SocketAddr, at: Timestamp) -> Option<&Closed> {
         let port = address.port();
-        let range = (netns, port, Timestamp(0), 0)..=(netns, port, at, u64::MAX);
-        let mut closed = self.closed.range(range).rev().map(|(_, closed)| closed);
+        let (first, last) = ((netns, port, Timestamp(0), 0), (netns, port, at, u64::MAX));
+        let mut closed = self
+            .closed
+            .between(first, last)
+            .rev()
+            .map(|(_, closed)| closed);
         closed.find(|closed| covers(&closed.listener, address.ip()))
     }
 

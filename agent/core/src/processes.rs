@@ -251,9 +251,9 @@ impl Processes {
         pid: Pid,
         until: Timestamp,
     ) -> impl DoubleEndedIterator<Item = (Timestamp, &Signal)> {
-        let range = (pid, Timestamp(0), 0)..=(pid, until, u8::MAX);
+        let (first, last) = ((pid, Timestamp(0), 0), (pid, until, u8::MAX));
         self.signals
-            .range(range)
+            .between(first, last)
             .map(|((_, sent, _), signal)| (*sent, signal))
     }
 

@@ -60,6 +60,15 @@ impl<K: Ord + Clone, V> Recent<K, V> {
             .map(|(key, (_, value))| (key, value))
     }
 
+    /// Entries whose keys lie between the two, both included; none where they are in the wrong order.
+    pub fn between(&self, from: K, until: K) -> impl DoubleEndedIterator<Item = (&K, &V)> {
+        let range = (from <= until).then(|| self.entries.range(from..=until));
+        range
+            .into_iter()
+            .flatten()
+            .map(|(key, (_, value))| (key, value))
+    }
+
     fn shrink(&mut self, now: Timestamp) {
         while let Some((at, number, key)) = self.order.front() {
             let live = self

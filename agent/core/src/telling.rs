@@ -8,7 +8,8 @@ use crate::http;
 use crate::joining::{Answer, arrival};
 use crate::memory::Memory;
 use crate::processes::Processes;
-use crate::sentence::{remedy, sentence};
+use crate::remedy::remedy;
+use crate::sentence::sentence;
 use crate::units::Timestamp;
 use crate::verdict::{Attempt, Gateway, Request, SCHEMA, Upstream, Verdict, Who};
 

@@ -1,4 +1,5 @@
 //! Every story in tests/scenarios: dated facts, a line, the verdicts.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::path::{Path, PathBuf};
 

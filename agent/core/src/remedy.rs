@@ -1,0 +1,81 @@
+//! What to do about one incident, with its measured numbers.
+
+use crate::amounts::{between, label, memory};
+use crate::attempts::Attempt;
+use crate::cause::Cause;
+use crate::event::OomReport;
+use crate::evidence::Evidence;
+use crate::listeners::Place;
+use crate::processes::Way;
+use crate::sentence::upstream_idle;
+use crate::verdict::Who;
+
+/// What to do about this one.
+#[must_use]
+pub fn remedy(evidence: &Evidence, cause: Cause, upstream: Option<&Who>) -> String {
+    let way = evidence.ending.as_ref().map(|ending| &ending.way);
+    match (cause, way, &evidence.place) {
+        (Cause::OomCgroup, Some(Way::Oom(Some(report))), _) => raise_limit(report),
+        (Cause::KilledByParent, Some(Way::Signalled { sent, .. }), _) => {
+            let age = evidence.deciding().and_then(Attempt::began);
+            let age = age
+                .filter(|began| began < sent)
+                .map(|began| between(began, *sent));
+            match age {
+                Some(age) => format!(
+                    "raise the worker timeout, or make this request faster: it had run for {age}"
+                ),
+                None => cause.remedy().to_owned(),
+            }
+        }
+        (Cause::ListenerOtherPort, _, Some(Place::SameService(open) | Place::OnlyOther(open))) => {
+            format!(
+                "use port {} in the gateway's configuration",
+                open.listener.local.port()
+            )
+        }
+        (Cause::ListenerOtherAddress, _, Some(Place::OtherAddress(open))) => format!(
+            "bind {} to 0.0.0.0 or [::] instead of {}, or dial that address",
+            open.listener.task.comm,
+            open.listener.local.ip()
+        ),
+        (Cause::KeepaliveRace, _, _) => {
+            keepalive(evidence).unwrap_or_else(|| cause.remedy().into())
+        }
+        (Cause::ListenerAbsent, _, Some(Place::Later(open))) => format!(
+            "add a readiness check: {} was not listening yet when it got requests",
+            open.listener.task.comm
+        ),
+        (Cause::AppClosedWithoutAnswer | Cause::AppClosedMidHeader, _, _) => match upstream {
+            Some(who) => format!("look at the log of {} at that millisecond", label(who)),
+            None => cause.remedy().to_owned(),
+        },
+        (Cause::RelayedUpstream, _, _) => match &evidence.inner {
+            Some(id) => format!("see the upstream's own verdict {id}"),
+            None => cause.remedy().to_owned(),
+        },
+        _ => cause.remedy().to_owned(),
+    }
+}
+
+fn raise_limit(report: &OomReport) -> String {
+    let of = report
+        .cgroup
+        .as_ref()
+        .map(|cgroup| format!(" of {cgroup}"))
+        .unwrap_or_default();
+    let above = report
+        .limit_kib
+        .map(|kib| format!(" above {}", memory(kib)))
+        .unwrap_or_default();
+    format!("raise the memory limit{of}{above}, or run fewer workers")
+}
+
+fn keepalive(evidence: &Evidence) -> Option<String> {
+    let end = evidence.other_end.as_ref()?;
+    let idle = upstream_idle(end)?;
+    Some(format!(
+        "the upstream closes connections that idled for {idle}: raise its keep-alive timeout above \
+         the gateway's, or lower the gateway's below {idle}"
+    ))
+}
