@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
 use crate::demo::oom::MemoryLimit;
-use crate::demo::scenes::Scene;
+use crate::demo::scenes::{SCRIPTS, Scene, Script};
 use crate::demo::stage::{Answer, Stage};
 use crate::kernel::Options;
 use crate::live::{Live, TURN};
@@ -63,8 +63,8 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let mut show = Show::open(arguments, Live::start(&options, None)?)?;
     let mut stage = show.watching(Stage::set()).await?;
-    for scene in Scene::ALL {
-        show.play(*scene, &mut stage).await?;
+    for script in SCRIPTS {
+        show.play(script, &mut stage).await?;
     }
     show.settle(PATIENCE, None).await?;
     show.judge_good(&stage);
@@ -82,7 +82,7 @@ struct Show {
 
 impl Show {
     fn open(arguments: &Arguments, live: Live) -> anyhow::Result<Self> {
-        eprintln!("watching; {} ways to break follow", Scene::ALL.len());
+        eprintln!("watching; {} ways to break follow", SCRIPTS.len());
         let form = match arguments.output {
             Form::Text => OutputForm::Text,
             Form::Json => OutputForm::Json,
@@ -113,9 +113,8 @@ impl Show {
         }
     }
 
-    async fn play(&mut self, scene: Scene, stage: &mut Stage) -> anyhow::Result<()> {
-        let script = scene.script();
-        if scene == Scene::OutOfMemory
+    async fn play(&mut self, script: &Script, stage: &mut Stage) -> anyhow::Result<()> {
+        if script.scene == Scene::OutOfMemory
             && let Err(error) = MemoryLimit::make()
         {
             self.left_out.push(format!("{}: {error:#}", script.broken));
@@ -127,7 +126,7 @@ impl Show {
         }
         self.watching(stage.bring_good()).await?;
         self.watching(stage.good_requests(GOOD)).await?;
-        let played = self.watching(scene.play(stage)).await;
+        let played = self.watching(script.play(stage)).await;
         let (answer, upstream) = played.context(script.broken)?;
         let verdict = self.settle(PATIENCE, Some(answer)).await?;
         self.settle(AFTER, None).await?;

@@ -10,7 +10,7 @@ use tokio::process::Command;
 use super::actor::Actor;
 use super::oom::MemoryLimit;
 use super::stage::{self, Answer, Stage, free_address};
-use super::upstream;
+use super::upstream::{self, Way};
 
 /// Loopback too, but not where the gateway asks.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -39,178 +39,79 @@ pub enum Scene {
     Relayed,
 }
 
-/// How a scene is told: its route, what is broken, and the causes that are right.
+/// A scene as it is told: its route, its upstream's way to break, what is broken, and the causes
+/// that are right to say of it.
 pub struct Script {
+    pub scene: Scene,
     pub name: &'static str,
+    way: Way,
     pub broken: &'static str,
     pub right: &'static [Cause],
 }
 
-impl Scene {
-    /// In the order in which they play.
-    pub const ALL: &[Self] = &[
-        Self::Absent,
-        Self::OtherPort,
-        Self::OtherAddress,
-        Self::Closed,
-        Self::ClosedQueued,
-        Self::KilledByParent,
-        Self::KilledByUser,
-        Self::Crash,
-        Self::RefusedAfterCrash,
-        Self::Exit,
-        Self::OutOfMemory,
-        Self::ClosedWithoutAnswer,
-        Self::HalfHeader,
-        Self::Unread,
-        Self::Linger,
-        Self::KeepaliveRace,
-        Self::Malformed,
-        Self::BigHeader,
-        Self::Relayed,
-    ];
-
-    /// What is broken, and what is right to say of it.
-    pub const fn script(self) -> Script {
-        let (name, broken, right): (_, _, &[Cause]) = match self {
-            Self::Absent => (
-                "absent",
-                "nothing listens on the port",
-                &[Cause::ListenerAbsent],
-            ),
-            Self::OtherPort => (
-                "other-port",
-                "the service listens on another port",
-                // Where this host has other services, nothing shows which one is meant.
-                &[Cause::ListenerOtherPort, Cause::ListenerAbsent],
-            ),
-            Self::OtherAddress => (
-                "other-address",
-                "the service listens on 127.0.0.2 only",
-                &[Cause::ListenerOtherAddress],
-            ),
-            Self::Closed => (
-                "closed",
-                "the service closed its listener and lives on",
-                &[Cause::ListenerClosed],
-            ),
-            Self::ClosedQueued => (
-                "queued",
-                "the listener is closed while the request waits in its queue",
-                &[Cause::ListenerClosedQueued],
-            ),
-            Self::KilledByParent => (
-                "parent",
-                "the worker is killed by its parent",
-                &[Cause::KilledByParent],
-            ),
-            Self::KilledByUser => (
-                "user",
-                "the worker is killed from a shell",
-                &[Cause::KilledByUser],
-            ),
-            Self::Crash => ("crash", "the worker aborts on the request", &[Cause::Crash]),
-            Self::RefusedAfterCrash => (
-                "after-crash",
-                "the service crashed before the request came",
-                &[Cause::Crash],
-            ),
-            Self::Exit => ("exit", "the worker exits with status 1", &[Cause::Exit]),
-            Self::OutOfMemory => (
-                "memory",
-                "the worker meets its cgroup's memory limit",
-                &[Cause::OomCgroup],
-            ),
-            Self::ClosedWithoutAnswer => (
-                "close",
-                "the application closes without an answer",
-                &[Cause::AppClosedWithoutAnswer],
-            ),
-            Self::HalfHeader => (
-                "half-header",
-                "the application closes within the header",
-                &[Cause::AppClosedMidHeader],
-            ),
-            Self::Unread => (
-                "unread",
-                "the application closes with the request unread",
-                &[Cause::AppResetUnread],
-            ),
-            Self::Linger => (
-                "linger",
-                "the application closes with SO_LINGER 0",
-                &[Cause::AppResetLinger],
-            ),
-            Self::KeepaliveRace => (
-                "race",
-                "the upstream closes an idle connection as it is used",
-                &[Cause::KeepaliveRace],
-            ),
-            Self::Malformed => (
-                "malformed",
-                "the answer holds a line that is no header",
-                &[Cause::Malformed],
-            ),
-            Self::BigHeader => (
-                "big-header",
-                "the answer's header is 32 KiB long",
-                &[Cause::HeaderTooBig],
-            ),
-            Self::Relayed => (
-                "relayed",
-                "the upstream answers 502 itself",
-                &[Cause::RelayedUpstream],
-            ),
-        };
-        Script {
-            name,
-            broken,
-            right,
-        }
+const fn script(
+    scene: Scene,
+    name: &'static str,
+    way: Way,
+    broken: &'static str,
+    right: &'static [Cause],
+) -> Script {
+    Script {
+        scene,
+        name,
+        way,
+        broken,
+        right,
     }
+}
 
-    /// The upstream that most scenes need.
-    const fn way(self) -> &'static str {
-        match self {
-            Self::Absent | Self::OtherPort | Self::OtherAddress | Self::Closed => "answer",
-            Self::RefusedAfterCrash => "answer",
-            Self::ClosedQueued => "ignore",
-            Self::KilledByParent | Self::KilledByUser => "wait",
-            Self::Crash => "abort",
-            Self::Exit => "exit",
-            Self::OutOfMemory => "allocate",
-            Self::ClosedWithoutAnswer => "close",
-            Self::HalfHeader => "half-header",
-            Self::Unread => "unread",
-            Self::Linger => "linger",
-            Self::KeepaliveRace => "idle-close",
-            Self::Malformed => "malformed",
-            Self::BigHeader => "big-header",
-            Self::Relayed => "say502",
-        }
-    }
+/// In the order in which they play.
+#[rustfmt::skip]
+pub const SCRIPTS: &[Script] = &[
+    script(Scene::Absent, "absent", Way::Answer, "nothing listens on the port", &[Cause::ListenerAbsent]),
+    // Where this host has other services, nothing shows which one is meant.
+    script(Scene::OtherPort, "other-port", Way::Answer, "the service listens on another port", &[Cause::ListenerOtherPort, Cause::ListenerAbsent]),
+    script(Scene::OtherAddress, "other-address", Way::Answer, "the service listens on 127.0.0.2 only", &[Cause::ListenerOtherAddress]),
+    script(Scene::Closed, "closed", Way::Answer, "the service closed its listener and lives on", &[Cause::ListenerClosed]),
+    script(Scene::ClosedQueued, "queued", Way::Ignore, "the listener is closed while the request waits in its queue", &[Cause::ListenerClosedQueued]),
+    script(Scene::KilledByParent, "parent", Way::Wait, "the worker is killed by its parent", &[Cause::KilledByParent]),
+    script(Scene::KilledByUser, "user", Way::Wait, "the worker is killed from a shell", &[Cause::KilledByUser]),
+    script(Scene::Crash, "crash", Way::Abort, "the worker aborts on the request", &[Cause::Crash]),
+    script(Scene::RefusedAfterCrash, "after-crash", Way::Answer, "the service crashed before the request came", &[Cause::Crash]),
+    script(Scene::Exit, "exit", Way::Exit, "the worker exits with status 1", &[Cause::Exit]),
+    script(Scene::OutOfMemory, "memory", Way::Allocate, "the worker meets its cgroup's memory limit", &[Cause::OomCgroup]),
+    script(Scene::ClosedWithoutAnswer, "close", Way::Close, "the application closes without an answer", &[Cause::AppClosedWithoutAnswer]),
+    script(Scene::HalfHeader, "half-header", Way::HalfHeader, "the application closes within the header", &[Cause::AppClosedMidHeader]),
+    script(Scene::Unread, "unread", Way::Unread, "the application closes with the request unread", &[Cause::AppResetUnread]),
+    script(Scene::Linger, "linger", Way::Linger, "the application closes with SO_LINGER 0", &[Cause::AppResetLinger]),
+    script(Scene::KeepaliveRace, "race", Way::IdleClose, "the upstream closes an idle connection as it is used", &[Cause::KeepaliveRace]),
+    script(Scene::Malformed, "malformed", Way::Malformed, "the answer holds a line that is no header", &[Cause::Malformed]),
+    script(Scene::BigHeader, "big-header", Way::BigHeader, "the answer's header is 32 KiB long", &[Cause::HeaderTooBig]),
+    script(Scene::Relayed, "relayed", Way::Say502, "the upstream answers 502 itself", &[Cause::RelayedUpstream]),
+];
 
+impl Script {
     /// Breaks it, and asks the gateway. The upstream stays: its end would be a cause of its own.
-    pub async fn play(self, stage: &mut Stage) -> anyhow::Result<(Answer, Actor)> {
-        let name = self.script().name;
-        if self == Self::OtherPort {
+    pub async fn play(&self, stage: &mut Stage) -> anyhow::Result<(Answer, Actor)> {
+        let (scene, name) = (self.scene, self.name);
+        if scene == Scene::OtherPort {
             stage.dismiss_good().await?;
         }
-        let ip = if self == Self::OtherAddress {
+        let ip = if scene == Scene::OtherAddress {
             ELSEWHERE
         } else {
             Ipv4Addr::LOCALHOST
         };
-        let mut upstream = stage::upstream(self.way(), ip).await?;
+        let mut upstream = stage::upstream(self.way, ip).await?;
         let mut target = upstream.address;
-        if matches!(self, Self::Absent | Self::OtherPort) {
+        if matches!(scene, Scene::Absent | Scene::OtherPort) {
             target = free_address(Ipv4Addr::LOCALHOST)?;
         }
-        if self == Self::OtherAddress {
+        if scene == Scene::OtherAddress {
             target.set_ip(Ipv4Addr::LOCALHOST.into());
         }
         stage
-            .route(name, target, self == Self::KeepaliveRace)
+            .route(name, target, scene == Scene::KeepaliveRace)
             .await?;
         let answer = self.break_and_ask(stage, name, &mut upstream).await?;
         ensure!(
@@ -222,35 +123,35 @@ impl Scene {
     }
 
     async fn break_and_ask(
-        self,
+        &self,
         stage: &Stage,
         name: &str,
         upstream: &mut Actor,
     ) -> anyhow::Result<Answer> {
-        if matches!(self, Self::KilledByParent | Self::KilledByUser) {
+        if matches!(self.scene, Scene::KilledByParent | Scene::KilledByUser) {
             return both(stage.ask(name, "order"), self.kill(upstream)).await;
         }
-        if self == Self::ClosedQueued {
+        if self.scene == Scene::ClosedQueued {
             let close = async {
                 tokio::time::sleep(upstream::IDLE).await;
                 upstream.tell("close").await
             };
             return both(stage.ask(name, "order"), close).await;
         }
-        if self == Self::OutOfMemory {
+        if self.scene == Scene::OutOfMemory {
             let limit = MemoryLimit::make()?;
             limit
                 .hold(upstream.pid)
                 .context("cannot put the upstream under the limit")?;
             return both(stage.ask(name, "order"), upstream.gone()).await;
         }
-        if self == Self::Closed {
+        if self.scene == Scene::Closed {
             upstream.tell("close").await?;
         }
-        if self == Self::RefusedAfterCrash {
+        if self.scene == Scene::RefusedAfterCrash {
             upstream.doom("abort").await?;
         }
-        if self == Self::KeepaliveRace {
+        if self.scene == Scene::KeepaliveRace {
             stage.ask(name, "first").await?;
             tokio::time::sleep(upstream::IDLE * 5 / 4).await;
         }
@@ -258,9 +159,9 @@ impl Scene {
     }
 
     /// Once the upstream has read the request.
-    async fn kill(self, upstream: &mut Actor) -> anyhow::Result<()> {
+    async fn kill(&self, upstream: &mut Actor) -> anyhow::Result<()> {
         upstream.hear().await?;
-        if self == Self::KilledByUser {
+        if self.scene == Scene::KilledByUser {
             let order = format!("kill -KILL {}", upstream.pid.0);
             Command::new("sh")
                 .arg("-c")

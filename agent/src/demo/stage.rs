@@ -4,11 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use clap::ValueEnum as _;
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::actor::Actor;
+use super::upstream::Way;
 
 /// The gateway answers everything sooner.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -51,7 +53,7 @@ impl Stage {
         if self.good.is_some() {
             return Ok(());
         }
-        let good = upstream("answer", Ipv4Addr::LOCALHOST).await?;
+        let good = upstream(Way::Answer, Ipv4Addr::LOCALHOST).await?;
         self.route(GOOD, good.address, true).await?;
         self.good = Some(good);
         Ok(())
@@ -127,7 +129,8 @@ pub fn free_address(ip: Ipv4Addr) -> anyhow::Result<SocketAddr> {
 }
 
 /// An upstream on a port that it asks for by number, as services do.
-pub async fn upstream(way: &str, ip: Ipv4Addr) -> anyhow::Result<Actor> {
+pub async fn upstream(way: Way, ip: Ipv4Addr) -> anyhow::Result<Actor> {
     let address = free_address(ip)?.to_string();
-    Actor::start(&["demo-upstream", way, "--bind", &address]).await
+    let way = way.to_possible_value().context("a way without a name")?;
+    Actor::start(&["demo-upstream", way.get_name(), "--bind", &address]).await
 }

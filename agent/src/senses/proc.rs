@@ -148,6 +148,7 @@ fn script(arguments: &[&str]) -> Option<String> {
             "-c" | "-e" | "-" => return None,
             option if valued.contains(&option) => _ = rest.next(),
             option if option.starts_with('-') => {}
+            pipe if pipe.starts_with("/dev/") => return None,
             file => return Some(base_name(file).to_owned()).filter(|name| !name.is_empty()),
         }
     }
@@ -187,6 +188,7 @@ mod tests {
         assert_eq!(of("python3\0-m\0http.server\0"), Some("http.server".into()));
         assert_eq!(of("python3\0-X\0dev\0/srv/app.py\0"), Some("app.py".into()));
         assert_eq!(of("python3\0-c\0import x\0"), None);
+        assert_eq!(of("bash\0/dev/fd/3\0"), None);
         assert_eq!(of("gunicorn: worker [app]\0"), Some("gunicorn".into()));
         assert_eq!(
             of("node\0--inspect\0/srv/server.js\0"),
