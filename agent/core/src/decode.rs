@@ -10,6 +10,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout};
 use crate::event::{
     Death, Drop, Event, Fact, Flow, How, Listener, Reset, Role, Signal, Task, Victim,
 };
+use crate::redact::redact;
 use crate::units::{Cookie, Errno, Head, Netns, Pid, Timestamp};
 
 /// The TCP header's SYN and ACK bits (RFC 9293, 3.1).
@@ -307,11 +308,10 @@ fn ending(number: u8) -> Result<How, DecodeError> {
 
 fn head(bytes: &[u8], length: u16, field: &'static str) -> Result<Head, DecodeError> {
     let used = bytes.get(..usize::from(length));
-    used.map(|used| Head(used.to_vec()))
-        .ok_or(DecodeError::Number {
-            field,
-            number: length.into(),
-        })
+    used.map(redact).ok_or(DecodeError::Number {
+        field,
+        number: length.into(),
+    })
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod listeners;
 mod memory;
 mod processes;
 mod recent;
+mod redact;
 mod remedy;
 mod sentence;
 pub mod story;
