@@ -33,8 +33,8 @@ pub struct Connections {
     ends: Recent<(SocketAddr, SocketAddr, Timestamp, Cookie), Flow>,
     resets: Recent<(SocketAddr, Timestamp, u64), Reset>,
     drops: Recent<(SocketAddr, Timestamp, u64), Drop>,
-    /// Failed answers by (local, remote), with the verdict's id.
-    answers: Recent<(SocketAddr, SocketAddr, Timestamp), String>,
+    /// Failed answers by (local, remote), with their sockets.
+    answers: Recent<(SocketAddr, SocketAddr, Timestamp), Cookie>,
     next: u64,
 }
 
@@ -42,9 +42,9 @@ impl Default for Connections {
     fn default() -> Self {
         Self {
             ends: Recent::new(4096, MEMORY),
-            resets: Recent::new(8192, MEMORY),
+            resets: Recent::new(6144, MEMORY),
             drops: Recent::new(4096, MEMORY),
-            answers: Recent::new(8192, Duration::from_secs(60)),
+            answers: Recent::new(4096, Duration::from_secs(60)),
             next: 0,
         }
     }
@@ -72,20 +72,20 @@ impl Connections {
     }
 
     /// A failed answer left.
-    pub fn answered(&mut self, at: Timestamp, (local, remote): Ends, id: String) {
-        self.answers.insert(at, (local, remote, at), id);
+    pub fn answered(&mut self, at: Timestamp, (local, remote): Ends, cookie: Cookie) {
+        self.answers.insert(at, (local, remote, at), cookie);
     }
 
-    /// The id of the failed answer that an upstream gave on this connection.
+    /// The failed answer that an upstream gave on this connection: its moment and its socket.
     #[must_use]
-    pub fn answer_of(&self, dialled: &Flow, around: Timestamp) -> Option<&String> {
+    pub fn answer_of(&self, dialled: &Flow, around: Timestamp) -> Option<(Timestamp, Cookie)> {
         let key = |at| (dialled.remote, dialled.local, at);
         let from = Timestamp(around.0.saturating_sub(1_000_000_000));
         let until = around.plus(Duration::from_secs(1));
         self.answers
             .between(key(from), key(until))
             .next_back()
-            .map(|(_, id)| id)
+            .map(|((_, _, at), cookie)| (*at, *cookie))
     }
 
     /// The other end of a dialled connection that was let go at `until`.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::asking::Asking;
-use crate::attempts::Attempts;
+use crate::attempts::{Attempt, Attempts};
 use crate::clock::Clock;
 use crate::diagnose::diagnose;
 use crate::event::{Death, Event, Fact, Flow, Role, Task};
@@ -13,9 +13,9 @@ use crate::http;
 use crate::joining::{Answer, Joined, join_at_once, join_late};
 use crate::memory::Memory;
 use crate::recent::Recent;
-use crate::telling::{id, tell};
+use crate::telling::tell;
 use crate::units::{Head, Pid, Timestamp};
-use crate::verdict::Verdict;
+use crate::verdict::{Join, Verdict};
 
 /// Answers that may wait at once; beyond, the oldest is judged by what is known.
 const WAITING: usize = 8192;
@@ -64,6 +64,8 @@ pub struct Correlator {
     last_answers: Recent<u32, Timestamp>,
     /// Processes that have answered: gateways.
     gateways: Recent<Pid, ()>,
+    /// Processes whose requests change threads.
+    hoppers: Recent<Pid, ()>,
     /// Who heard a failed answer on which connection: (upstream's end, gateway's end).
     hearers: Recent<(std::net::SocketAddr, std::net::SocketAddr), (Timestamp, Task)>,
     asking: Asking,
@@ -83,6 +85,7 @@ impl Correlator {
             waiting: BTreeMap::new(),
             last_answers: Recent::new(4096, hour),
             gateways: Recent::new(1024, hour),
+            hoppers: Recent::new(1024, hour),
             hearers: Recent::new(4096, Duration::from_secs(60)),
             asking: Asking::default(),
             verdicts: VecDeque::new(),
@@ -166,12 +169,14 @@ impl Correlator {
         let before = self.last_answers.get(&task.tid).copied();
         self.last_answers.insert(at, task.tid, at);
         self.gateways.insert(at, task.pid, ());
+        let hops = self.hoppers.get(&task.pid).is_some();
         let answer = Answer {
             at,
             task,
             flow,
             status,
             before,
+            hops,
         };
         let joined = join_at_once(&answer, &mut self.attempts);
         self.next += 1;
@@ -179,7 +184,9 @@ impl Correlator {
             self.remember_failure(self.next, &answer, joined);
         }
         let ends = (answer.flow.local, answer.flow.remote);
-        self.memory.connections.answered(at, ends, id(&answer));
+        self.memory
+            .connections
+            .answered(at, ends, answer.flow.cookie);
         let due = at.plus(self.settings.least);
         self.waiting.insert(
             (due, self.next),
@@ -305,6 +312,10 @@ impl Correlator {
     }
 
     fn remember_failure(&mut self, number: u64, answer: &Answer, joined: &Joined) {
+        let is_elsewhere = |one: &Attempt| one.tid != answer.task.tid;
+        if joined.by == Join::RequestLine && joined.attempts.last().is_some_and(is_elsewhere) {
+            self.hoppers.insert(answer.at, answer.task.pid, ());
+        }
         let Some(attempt) = joined.attempts.last().filter(|one| one.relayed.is_none()) else {
             return;
         };

@@ -113,7 +113,7 @@ impl Evidence {
                 memory
                     .connections
                     .answer_of(&attempt.flow, attempt.at)
-                    .cloned()
+                    .map(|(at, cookie)| crate::telling::id(at, cookie))
             });
         let failures = if deciding.is_none() {
             failures(&answer, memory)

@@ -29,6 +29,8 @@ pub struct Answer {
     pub status: u16,
     /// The same thread's answer before this one.
     pub before: Option<Timestamp>,
+    /// The process was seen to move a request from thread to thread: goroutines, thread pools.
+    pub hops: bool,
 }
 
 /// The attempts of one answer.
@@ -82,7 +84,23 @@ pub fn join_at_once(answer: &Answer, attempts: &mut Attempts) -> Option<Joined> 
             }
         }
     };
-    Some(take(answer, attempts, (number, by, ambiguous)))
+    // Where requests change threads, order alone decides only between attempts that failed alike.
+    let rivalled = answer.hops && by == Join::TaskOrder && has_rival(answer, attempts, number);
+    Some(take(answer, attempts, (number, by, ambiguous || rivalled)))
+}
+
+fn has_rival(answer: &Answer, attempts: &Attempts, number: u64) -> bool {
+    let Some(own) = find(answer, attempts, number) else {
+        return false;
+    };
+    let is_rival = |other: &Attempt| {
+        other.number != number
+            && line(answer, other) != Line::Differs
+            && fits(answer, other, answer.at)
+            && !other.is_like(own)
+            && !follows(other, own)
+    };
+    line(answer, own) != Line::Same && attempts.of(answer.task.pid).any(is_rival)
 }
 
 /// After the grace: what closed later than the answer, then what fits by time alone.

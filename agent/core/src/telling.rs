@@ -10,7 +10,7 @@ use crate::memory::Memory;
 use crate::processes::Processes;
 use crate::remedy::remedy;
 use crate::sentence::sentence;
-use crate::units::Timestamp;
+use crate::units::{Cookie, Timestamp};
 use crate::verdict::{Attempt, Gateway, Request, SCHEMA, Upstream, Verdict, Who};
 
 /// The whole verdict.
@@ -28,7 +28,7 @@ pub fn tell(evidence: &Evidence, judgement: Judgement, memory: &Memory) -> Verdi
     };
     Verdict {
         schema: SCHEMA.to_owned(),
-        id: id(answer),
+        id: id(answer.at, answer.flow.cookie),
         time: memory.clock.date(answer.at),
         answered_at: answer.at,
         status: answer.status,
@@ -58,8 +58,8 @@ pub fn tell(evidence: &Evidence, judgement: Judgement, memory: &Memory) -> Verdi
 
 /// The answer's moment and socket, in hexadecimal.
 #[must_use]
-pub fn id(answer: &Answer) -> String {
-    format!("{:x}-{:x}", answer.at.0, answer.flow.cookie.0)
+pub fn id(at: Timestamp, Cookie(cookie): Cookie) -> String {
+    format!("{:x}-{cookie:x}", at.0)
 }
 
 fn request(answer: &Answer) -> Request {
