@@ -133,6 +133,7 @@ impl Show {
         self.watching(upstream.dismiss()).await?;
         if let Some(verdict) = &verdict {
             self.output.tell(verdict)?;
+            self.output.flush()?;
         }
         let right = verdict
             .as_ref()

@@ -70,9 +70,9 @@ fn tell(
 ) -> anyhow::Result<()> {
     while let Some(verdict) = correlator.poll_verdict() {
         if filter.passes(&verdict) {
-            output.tell(&verdict).context("cannot write to stdout")?;
+            output.tell(&verdict)?;
             *causes.entry(verdict.cause).or_default() += 1;
         }
     }
-    Ok(())
+    output.flush().context("cannot write to stdout")
 }

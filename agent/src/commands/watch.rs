@@ -99,13 +99,11 @@ impl Watch {
             if self.told == self.max {
                 break;
             }
-            self.output
-                .tell(verdict)
-                .context("cannot write to stdout")?;
+            self.output.tell(verdict)?;
             self.told += 1;
             *self.causes.entry(verdict.cause).or_default() += 1;
         }
-        Ok(())
+        self.output.flush().context("cannot write to stdout")
     }
 
     fn summary(&self, totals: &Totals, stats: bool) {

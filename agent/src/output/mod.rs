@@ -31,6 +31,7 @@ pub struct Output<W> {
     out: W,
     form: Form,
     paint: Paint,
+    told: Vec<u8>,
 }
 
 impl Output<io::Stdout> {
@@ -40,19 +41,30 @@ impl Output<io::Stdout> {
             out: io::stdout(),
             form,
             paint: Paint::stdout(),
+            told: Vec::new(),
         }
     }
 }
 
 impl<W: Write> Output<W> {
-    /// Tells one verdict, whole: its reader may be a pipe.
+    /// Tells one verdict; it is out at the next [`Self::flush`].
     pub fn tell(&mut self, verdict: &Verdict) -> io::Result<()> {
         let told = match self.form {
             Form::Text => text::block(verdict, self.paint),
             Form::Wide => wide::line(verdict, self.paint),
             Form::Json => json::line(verdict)?,
         };
-        self.out.write_all(told.as_bytes())?;
-        self.out.flush()
+        self.told.extend_from_slice(told.as_bytes());
+        Ok(())
+    }
+
+    /// Writes what was told, all of a turn at once: thousands a second would cost as many calls.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if !self.told.is_empty() {
+            self.out.write_all(&self.told)?;
+            self.told.clear();
+            self.out.flush()?;
+        }
+        Ok(())
     }
 }
