@@ -26,7 +26,8 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// Longer than any grace: what still waits at the end is judged with what is known.
 const LAST_GRACE: Duration = Duration::from_secs(1);
 
-/// The name under which [`Attached::missing`] lists the kernel log.
+/// Its name where it is missing. It is no hook: without it only OOM kills lack their report, which
+/// the core sees by itself.
 const LOG: &str = "kernel-log";
 
 /// The senses at work, the core behind them, and the recording of what they say.
@@ -56,13 +57,12 @@ impl Live {
     pub fn start(options: &Options, recorder: Option<Recorder>) -> anyhow::Result<Self> {
         privilege::check()?;
         let kernel = Kernel::attach(options)?;
-        let log = KernelLog::open();
-        let missing = missing(&kernel, log.is_ok());
+        let missing = missing_hooks(&kernel);
         let mut live = Self {
             decoder: Decoder::new(kernel.names()),
             kernel,
             correlator: Correlator::new(Settings::default()),
-            log: log.ok(),
+            log: KernelLog::open().ok(),
             recorder,
             flushed: Instant::now(),
             ring_lost: 0,
@@ -86,7 +86,11 @@ impl Live {
             .iter()
             .filter(|hook| attached(&hook.state))
             .count();
-        (count, missing(&self.kernel, self.log.is_some()))
+        let log = self.log.is_none().then(|| LOG.to_owned());
+        (
+            count,
+            missing_hooks(&self.kernel).into_iter().chain(log).collect(),
+        )
     }
 
     /// Reads every sense once and judges what is due.
@@ -230,9 +234,8 @@ impl Live {
     }
 }
 
-fn missing(kernel: &Kernel, log: bool) -> Vec<String> {
+fn missing_hooks(kernel: &Kernel) -> Vec<String> {
     let missing = |state: &HookState| matches!(state, HookState::Missing(_));
     let hooks = kernel.hooks().iter().filter(|hook| missing(&hook.state));
-    let log = (!log).then(|| LOG.to_owned());
-    hooks.map(|hook| hook.name.to_owned()).chain(log).collect()
+    hooks.map(|hook| hook.name.to_owned()).collect()
 }
