@@ -8,6 +8,9 @@ use crate::recent::Recent;
 use crate::units::{Cookie, Pid, Timestamp};
 use crate::verdict::Symptom;
 
+/// States after the handshake: ESTABLISHED, FIN_WAIT1 and 2, CLOSE_WAIT, LAST_ACK, CLOSING
+/// (`net/tcp_states.h`).
+const CONNECTED: [u8; 6] = [1, 4, 5, 8, 9, 11];
 const ECONNREFUSED: u16 = 111;
 const ETIMEDOUT: u16 = 110;
 const UNREACHABLE: [u16; 2] = [101, 113];
@@ -178,7 +181,9 @@ impl Attempts {
         self.waiting.remove(&(pid, number))
     }
 
-    fn add(&mut self, (at, pid, tid): (Timestamp, Pid, u32), flow: Flow, relayed: Option<u16>) {
+    fn add(&mut self, (at, pid, tid): (Timestamp, Pid, u32), mut flow: Flow, relayed: Option<u16>) {
+        // The kernel skips a hook that would run within another: what was heard tells as well.
+        flow.established |= flow.fin_heard || flow.heard > 0 || CONNECTED.contains(&flow.state);
         self.next += 1;
         let number = self.next;
         self.seen

@@ -22,7 +22,8 @@ pub struct OtherEnd {
     pub at: Timestamp,
     /// As its holder left it.
     pub flow: Flow,
-    /// The two ends know each other by different addresses: a translation lies between.
+    /// Found by less than both addresses: a translation lies between, or the kernel had forgotten
+    /// the dialling port.
     pub translated: bool,
 }
 
@@ -91,6 +92,9 @@ impl Connections {
     /// The other end of a dialled connection that was let go at `until`.
     #[must_use]
     pub fn other_end(&self, dialled: &Flow, until: Timestamp) -> Option<OtherEnd> {
+        if dialled.local.port() == 0 {
+            return self.other_end_by_time(dialled, until);
+        }
         let lowest = SocketAddr::new(std::net::Ipv4Addr::UNSPECIFIED.into(), 0);
         let from = (dialled.local, lowest, Timestamp(0), Cookie(0));
         let candidates = self
@@ -121,6 +125,32 @@ impl Connections {
             }
         }
         found
+    }
+
+    /// The only end on that address that was let go as the dialling end heard of it.
+    fn other_end_by_time(&self, dialled: &Flow, until: Timestamp) -> Option<OtherEnd> {
+        let heard = [dialled.fin_at, dialled.reset_at]
+            .into_iter()
+            .flatten()
+            .min();
+        let heard = heard.unwrap_or(until);
+        let mut near = self
+            .ends
+            .range(..)
+            .filter(|((remote, local, at, _), flow)| {
+                *local == dialled.remote
+                    && remote.ip() == dialled.local.ip()
+                    && at.since(heard) <= INSTANT
+                    && heard.since(*at) <= INSTANT
+                    && same_place(dialled.netns, flow.netns, dialled.remote)
+            });
+        let ((_, _, at, _), flow) = near.next()?;
+        let end = OtherEnd {
+            at: *at,
+            flow: flow.clone(),
+            translated: true,
+        };
+        near.next().is_none().then_some(end)
     }
 
     /// The RST by which this host refused a SYN of this connection.

@@ -85,6 +85,7 @@ fn refused(evidence: &Evidence, attempt: &Attempt) -> Judgement {
         (None | Some(Place::Taken), _) => UNEXPLAINED,
         (Some(Place::Nothing | Place::Later(_)), _) => sure(Cause::ListenerAbsent),
         (Some(Place::OtherAddress(_)), _) => sure(Cause::ListenerOtherAddress),
+        (Some(Place::Moved(_)), _) => sure(Cause::ListenerOtherPort),
         (Some(Place::SameService(_) | Place::OnlyOther(_)), _) => {
             inferred(Cause::ListenerOtherPort)
         }
@@ -239,7 +240,14 @@ fn rests_on_absence(judgement: Judgement, evidence: &Evidence) -> bool {
         | Cause::ListenerOtherAddress
         | Cause::NoLiveUpstream => true,
         Cause::FilteredReject => evidence.drop.is_none(),
-        Cause::KeepaliveRace => evidence.other_end.is_none(),
+        // Its closer lives: that is, no death of it was seen.
+        Cause::KeepaliveRace
+        | Cause::ListenerClosed
+        | Cause::ListenerClosedQueued
+        | Cause::AppClosedWithoutAnswer
+        | Cause::AppClosedMidHeader
+        | Cause::AppResetUnread
+        | Cause::AppResetLinger => evidence.ending.is_none(),
         Cause::OomCgroup
         | Cause::OomHost
         | Cause::Crash
@@ -248,12 +256,6 @@ fn rests_on_absence(judgement: Judgement, evidence: &Evidence) -> bool {
         | Cause::KilledByRuntime
         | Cause::KilledByUser
         | Cause::Killed
-        | Cause::ListenerClosed
-        | Cause::ListenerClosedQueued
-        | Cause::AppClosedWithoutAnswer
-        | Cause::AppClosedMidHeader
-        | Cause::AppResetUnread
-        | Cause::AppResetLinger
         | Cause::HeaderTooBig
         | Cause::Malformed
         | Cause::RelayedUpstream

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::attempts::Attempt;
 use crate::connections::OtherEnd;
+use crate::diagnose::raced;
 use crate::event::{Drop, How, Reset, Task};
 use crate::joining::{Answer, Joined};
 use crate::listeners::Place;
@@ -44,6 +45,8 @@ pub struct Evidence {
     pub failures: Vec<Failure>,
     /// A stop that was asked of the closer before it closed.
     pub is_stopping: bool,
+    /// The closer has exited since, which explains nothing.
+    pub has_exited: bool,
     /// The closer's exit was not awaited: too many answers wait.
     pub is_hurried: bool,
     /// What is missing.
@@ -124,6 +127,10 @@ impl Evidence {
             let task = end.flow.task.as_ref();
             task.is_some_and(|task| memory.processes.stop_before(task.pid, end.at).is_some())
         });
+        let has_exited = other_end.as_ref().is_some_and(|end| {
+            let task = end.flow.task.as_ref();
+            task.is_some_and(|task| memory.processes.ending(task.pid, end.at).is_some())
+        });
         let complete = complete(&answer, deciding, memory);
         Self {
             answer,
@@ -137,6 +144,7 @@ impl Evidence {
             inner,
             failures,
             is_stopping,
+            has_exited,
             is_hurried: false,
             complete,
         }
@@ -151,7 +159,7 @@ impl Evidence {
     /// The living process whose exit within the grace would be the deeper cause.
     #[must_use]
     pub fn may_yet_exit(&self) -> Option<Pid> {
-        if self.ending.is_some() || self.symptom == Symptom::Relayed {
+        if self.has_exited || self.ending.is_some() || self.symptom == Symptom::Relayed {
             return None;
         }
         let end = self
@@ -187,6 +195,8 @@ fn is_own_choice(how: How) -> bool {
 fn explains(ending: &Ending, end: &OtherEnd) -> bool {
     match &ending.way {
         _ if end.flow.dying || ending.at <= end.at => true,
+        // A process that serves one connection leaves when its idle timer has ended that one.
+        Way::Exit(0) => !raced(end),
         Way::Exit(_) => true,
         Way::Signalled { sent, status, .. } => status.is_some() && *sent <= end.at,
         Way::Oom(_) | Way::Crash { .. } | Way::Killed(_) => false,
@@ -260,6 +270,7 @@ fn place(attempt: &Attempt, reset: Option<&(Timestamp, Reset)>, memory: &Memory)
         | Place::Closed(_)
         | Place::OtherAddress(_)
         | Place::SameService(_)
+        | Place::Moved(_)
         | Place::Nothing => place,
     })
 }

@@ -248,6 +248,7 @@ fn listened(place: &Place, lines: &mut Lines) {
         }
         Place::Later(open)
         | Place::OtherAddress(open)
+        | Place::Moved(open)
         | Place::SameService(open)
         | Place::OnlyOther(open) => {
             let (who, local) = (bare(&open.listener.task), open.listener.local);

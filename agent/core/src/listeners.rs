@@ -70,6 +70,8 @@ pub enum Place {
     Closed(Closed),
     /// The port is taken on an address that does not cover it.
     OtherAddress(Open),
+    /// The process that was there listens on another port now.
+    Moved(Open),
     /// The service that was there listens on another port now.
     SameService(Open),
     /// The namespace has one other service.
@@ -119,6 +121,7 @@ impl Listeners {
 
     /// One closed.
     pub fn close(&mut self, at: Timestamp, listener: Listener) {
+        let listener = self.with_port(listener);
         let place = (listener.netns, listener.local.port());
         let there = self.open.entry(place).or_default();
         let position = |cookie| {
@@ -126,7 +129,7 @@ impl Listeners {
                 open.listener.local == listener.local && open.listener.cookie == cookie
             })
         };
-        // The dump has no cookies.
+        // Where the dump had no cookies.
         let found = position(listener.cookie).or_else(|| position(crate::units::Cookie(0)));
         let opener = found.map(|index| there.remove(index).listener.task);
         self.count -= usize::from(opener.is_some());
@@ -144,6 +147,17 @@ impl Listeners {
                 opener,
             },
         );
+    }
+
+    /// The kernel forgets at the end a port that it had chosen itself; the cookie still names it.
+    fn with_port(&self, mut listener: Listener) -> Listener {
+        if listener.local.port() == 0 && listener.cookie.0 != 0 {
+            let mut here = self.open_in(listener.netns);
+            if let Some(open) = here.find(|open| open.listener.cookie == listener.cookie) {
+                listener.local = open.listener.local;
+            }
+        }
+        listener
     }
 
     /// The listener that covers an address.
@@ -206,6 +220,9 @@ impl Listeners {
             (Some(open), _) if open.at <= at => return Place::Taken,
             (Some(open), None) => return Place::Later(open.clone()),
             (_, Some(closed)) => {
+                if let Some(open) = self.moved_itself(closed) {
+                    return Place::Moved(open);
+                }
                 let moved = self.moved(closed, processes);
                 return moved.map_or_else(|| Place::Closed(closed.clone()), Place::SameService);
             }
@@ -227,6 +244,19 @@ impl Listeners {
             .rev()
             .map(|(_, closed)| closed);
         closed.find(|closed| covers(&closed.listener, address.ip()))
+    }
+
+    /// Where the very process that left listens since.
+    fn moved_itself(&self, closed: &Closed) -> Option<Open> {
+        let left = &closed.listener;
+        let mut since = self.open_in(left.netns).filter(|open| {
+            let task = &open.listener.task;
+            let opener = closed.opener.as_ref().map(|opener| opener.pid);
+            open.at >= closed.at
+                && open.listener.local.port() != left.local.port()
+                && (task.pid == left.task.pid || Some(task.pid) == opener)
+        });
+        since.next().cloned()
     }
 
     /// The same service, listening elsewhere since it left: by container or unit, never by name only.

@@ -28,7 +28,11 @@ pub fn remedy(evidence: &Evidence, cause: Cause, upstream: Option<&Who>) -> Stri
                 None => cause.remedy().to_owned(),
             }
         }
-        (Cause::ListenerOtherPort, _, Some(Place::SameService(open) | Place::OnlyOther(open))) => {
+        (
+            Cause::ListenerOtherPort,
+            _,
+            Some(Place::Moved(open) | Place::SameService(open) | Place::OnlyOther(open)),
+        ) => {
             format!(
                 "use port {} in the gateway's configuration",
                 open.listener.local.port()

@@ -175,7 +175,7 @@ fn refusal(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Mem
                 open.listener.local
             )
         }
-        Some(Place::SameService(open)) => format!(
+        Some(Place::SameService(open) | Place::Moved(open)) => format!(
             "the service that listened on {address} now listens on {}: {}",
             open.listener.local,
             named(open)
