@@ -52,7 +52,15 @@ fn gateway(out: &mut String, load: Load, pairs: &[Pair]) -> std::fmt::Result {
         each(|pair| &pair.without) / 1e3,
         each(|pair| &pair.with) / 1e3,
         median(ratios.into_iter()),
-    )
+    )?;
+    // What the machine does by itself: a ratio within this spread says nothing.
+    let without: Vec<f64> = pairs
+        .iter()
+        .map(|pair| pair.without.nanos_each() / 1e3)
+        .collect();
+    let least = without.iter().copied().fold(f64::MAX, f64::min);
+    let most = without.iter().copied().fold(0.0, f64::max);
+    writeln!(out, "  spread without it     {least:.2} to {most:.2} µs")
 }
 
 fn agent(out: &mut String, load: Load, pairs: &[Pair]) -> std::fmt::Result {
@@ -97,7 +105,7 @@ fn agent(out: &mut String, load: Load, pairs: &[Pair]) -> std::fmt::Result {
     )?;
     writeln!(
         out,
-        "  verdicts              {verdicts} for {failed} failed answers, {lost} records lost (budget: as many, 0)"
+        "  verdicts              {verdicts} for {failed} failing requests, {lost} records lost (budget: as many, 0; wrk's end may cut off 16 a run before their answer)"
     )
 }
 
