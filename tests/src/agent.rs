@@ -94,6 +94,8 @@ impl Agent {
     /// When it does not end.
     pub fn finish(mut self) -> Result<Report> {
         let status = self.running.end("INT", Duration::from_secs(10))?;
+        self.running.out.wait_end(Duration::from_secs(5));
+        self.running.err.wait_end(Duration::from_secs(5));
         let lines = self.running.out.all();
         let verdicts = lines.iter().filter_map(|line| seen(&line.text, line.at)).collect();
         Ok(Report { status, verdicts, output: self.running.out.text(), messages: self.running.err.text() })

@@ -83,8 +83,6 @@ impl Running {
         let deadline = Instant::now() + patience;
         loop {
             if let Some(status) = self.child.try_wait()? {
-                self.out.wait_end(Duration::from_secs(1));
-                self.err.wait_end(Duration::from_secs(1));
                 return Ok(status);
             }
             if Instant::now() > deadline {

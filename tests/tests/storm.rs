@@ -9,7 +9,8 @@ use probe502_tests::client::Answer;
 use probe502_tests::repertoire::{Fault, fault};
 use probe502_tests::skip::{say, unable};
 use probe502_tests::agent::{Agent, Seen};
-use probe502_tests::nginx::Nginx;
+use probe502_tests::netns::Netns;
+use probe502_tests::nginx::{Nginx, Plan};
 use probe502_tests::upstream::Upstream;
 
 const REQUESTS: usize = 300;
@@ -31,9 +32,33 @@ fn three_hundred_at_once_over_eight_faults() -> Result<()> {
         return Ok(());
     }
     let upstream = Upstream::faulty(&[])?;
-    let gateway = Arc::new(Nginx::before(&upstream.addr)?);
+    storm(Nginx::before(&upstream.addr)?, &[])
+}
+
+#[test]
+fn the_same_seen_by_cgroup_egress() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let upstream = Upstream::faulty(&[])?;
+    storm(Nginx::before(&upstream.addr)?, &["--force-egress"])
+}
+
+#[test]
+fn the_same_across_namespaces_with_packets_on_the_other_processor() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let netns = Netns::make()?;
+    netns.steer(1)?;
+    let upstream = Upstream::faulty_at(Some(&netns.name), &["--host", &netns.host])?;
+    storm(Nginx::start(&Plan { cpu: Some(0), ..Plan::before(&upstream.addr) })?, &[])
+}
+
+fn storm(gateway: Nginx, options: &[&str]) -> Result<()> {
+    let gateway = Arc::new(gateway);
     let port = gateway.port().to_string();
-    let agent = Agent::watch(&["--port", &port])?;
+    let agent = Agent::watch(&[&["--port", &port], options].concat())?;
     let failed = all_at_once(&gateway)?;
     let last = |seen: &Seen| failed.iter().all(|(_, answer)| answer.path != seen.field("/request/path"));
     let stray = agent.verdict(Duration::from_secs(3), last);
