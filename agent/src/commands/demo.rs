@@ -170,7 +170,7 @@ impl Show {
 
     /// What nobody claimed was said of a good request, or twice, or of another gateway here.
     fn judge_good(&mut self, stage: &Stage) {
-        let ours = |verdict: &&Verdict| verdict.gateway.who.comm == "demo-gateway";
+        let ours = |verdict: &&Verdict| verdict.gateway.who.pid == stage.gateway();
         let said: Vec<String> = self.unclaimed.iter().filter(ours).map(said).collect();
         self.rows.push(Row {
             broken: format!("{} good requests in between", stage.good_requests),

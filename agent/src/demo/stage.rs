@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use clap::ValueEnum as _;
+use probe502_core::units::Pid;
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -46,6 +47,11 @@ impl Stage {
         };
         stage.bring_good().await?;
         Ok(stage)
+    }
+
+    /// Whose verdicts are the demo's own.
+    pub fn gateway(&self) -> Pid {
+        self.gateway.pid
     }
 
     /// Starts the upstream that works, where there is none.

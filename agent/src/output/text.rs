@@ -140,12 +140,14 @@ fn port(listen: &str) -> String {
     harmless(&port.unwrap_or_else(|| listen.to_owned()))
 }
 
-/// Relative to the answer, in the unit that fits: `-2.3 ms`, `-4.81 s`.
+/// Relative to the answer, in the unit and as exact as fits: `-0.03 ms`, `-2.3 ms`, `-4.81 s`.
 fn moment(at_ms: f64) -> String {
-    if at_ms.abs() < 1000.0 {
-        format!("{at_ms:>+6.1} ms")
+    if at_ms.abs() < 1.0 {
+        format!("{at_ms:>+7.2} ms")
+    } else if at_ms.abs() < 1000.0 {
+        format!("{at_ms:>+7.1} ms")
     } else {
-        format!("{:>+6.2} s ", at_ms / 1000.0)
+        format!("{:>+7.2} s ", at_ms / 1000.0)
     }
 }
 
@@ -161,8 +163,8 @@ mod tests {
   upstream 10.4.1.7:8000  python3 gunicorn[4127] (container 3fa9c1d2e4b5)
   cause    process.oom.cgroup — proven
            reset: the worker was OOM-killed at its cgroup limit (256 MiB) 1.9 ms before it could answer
-    -2.3 ms  SIGKILL by the kernel's OOM killer
-   -4.81 s   the request arrived
+     -2.3 ms  SIGKILL by the kernel's OOM killer
+    -4.81 s   the request arrived
   fix      raise memory.max above 256 MiB
 
 ";
@@ -180,6 +182,15 @@ mod tests {
         let block = block(&verdict, Paint::Plain);
         assert!(!block.contains('\x1b') && !block.contains('\r') && !block.contains('\x07'));
         assert_eq!(block.lines().count(), 8);
+    }
+
+    #[test]
+    fn a_moment_is_as_exact_as_fits() {
+        let told = [-0.034, -2.34, -202.14, -4810.0, 0.2].map(moment);
+        assert_eq!(
+            told.map(|told| told.trim().to_owned()),
+            ["-0.03 ms", "-2.3 ms", "-202.1 ms", "-4.81 s", "+0.20 ms"]
+        );
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub fn identify(pid: Pid) -> Option<Process> {
     });
     let place = cgroup::place(&read(pid, "cgroup").unwrap_or_default());
     let script = script(&arguments(&read(pid, "cmdline").unwrap_or_default()));
+    let script = script.filter(|script| *script != comm);
     let cgroup::Place {
         container,
         pod,
