@@ -9,6 +9,8 @@ use crate::units::{Cookie, Netns, Timestamp};
 
 /// How far apart two facts of one refusal lie at most: the SYN and its RST on one host.
 const INSTANT: Duration = Duration::from_millis(5);
+/// How far apart a FIN or RST leaves and arrives at most within one host.
+const AT_ONCE: Duration = Duration::from_millis(1);
 /// How long an end explains the failure that it caused: longer than any grace, and than the time
 /// that a pool holds on to a dead connection before it is used.
 const MEMORY: Duration = Duration::from_secs(600);
@@ -140,8 +142,8 @@ impl Connections {
             .filter(|((remote, local, at, _), flow)| {
                 *local == dialled.remote
                     && remote.ip() == dialled.local.ip()
-                    && at.since(heard) <= INSTANT
-                    && heard.since(*at) <= INSTANT
+                    && at.since(heard) <= AT_ONCE
+                    && heard.since(*at) <= AT_ONCE
                     && same_place(dialled.netns, flow.netns, dialled.remote)
             });
         let ((_, _, at, _), flow) = near.next()?;

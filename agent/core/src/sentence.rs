@@ -58,7 +58,12 @@ fn unclaimed(evidence: &Evidence, attempt: &Attempt) -> String {
         }
         _ => plain(evidence.symptom, attempt),
     };
-    format!("{seen}{}", gap(evidence))
+    let dying = evidence.other_end.as_ref().filter(|end| end.flow.dying);
+    let dying = match dying.and_then(|end| end.flow.task.as_ref()) {
+        Some(task) => format!("; {} was dying, and how it ended was not seen", bare(task)),
+        None => String::new(),
+    };
+    format!("{seen}{dying}{}", gap(evidence))
 }
 
 const fn is_death(cause: Cause) -> bool {
