@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -55,9 +55,14 @@ impl Report {
     }
 }
 
+/// One agent at a time, however many threads the test runner has: each hears the whole host, and a
+/// test must not be judged by its neighbour's faults.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// A running `probe502 watch -o json`.
 pub struct Agent {
     running: Running,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Agent {
@@ -67,10 +72,11 @@ impl Agent {
     /// When it does not come to watch.
     pub fn watch(options: &[&str]) -> Result<Self> {
         let mut command = Command::new(binary()?);
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let running = Running::start(command.args(["watch", "-o", "json"]).args(options))?;
         let watching = running.err.wait(ATTACHING, |line| line.starts_with("watching"));
         ensure!(watching.is_some(), "the agent does not watch: {}", running.err.text());
-        Ok(Self { running })
+        Ok(Self { running, _alone: alone })
     }
 
     /// The first verdict that fits, waiting for it.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::client::next_id;
+
 /// A group whose members are OOM-killed at the limit; removed when dropped.
 pub struct MemoryCgroup {
     dir: PathBuf,
@@ -17,7 +19,7 @@ impl MemoryCgroup {
     /// # Errors
     /// When neither hierarchy has a memory controller for us.
     pub fn limited_to(bytes: u64) -> Result<Self> {
-        let name = format!("probe502-test-{}", std::process::id());
+        let name = format!("probe502-test-{}-{}", std::process::id(), next_id());
         let v1 = Path::new("/sys/fs/cgroup/memory");
         let (root, limit) = if v1.join("memory.limit_in_bytes").exists() {
             (v1, "memory.limit_in_bytes")

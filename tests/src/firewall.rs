@@ -4,6 +4,8 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
+use crate::client::next_id;
+
 /// Rules of ours, in a table of our own; they name one port, so nobody else's packets meet them.
 pub struct Firewall {
     table: String,
@@ -15,7 +17,7 @@ impl Firewall {
     /// # Errors
     /// When nft refuses.
     pub fn rule(hook: &str, rule: &str) -> Result<Self> {
-        let table = format!("probe502_{}", std::process::id());
+        let table = format!("probe502_{}_{}", std::process::id(), next_id());
         let rules = format!(
             "table inet {table} {{\nchain {hook} {{\ntype filter hook {hook} priority 0\n{rule}\n}}\n}}"
         );

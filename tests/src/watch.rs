@@ -156,9 +156,18 @@ fn row(answer: &Answer, seen: &Seen, latency: Duration, right: bool) -> String {
     let mark = if right { "right" } else { "WRONG" };
     let (symptom, cause) = (seen.field("/symptom"), seen.field("/cause"));
     let (confidence, joined) = (seen.field("/confidence"), seen.field("/joined_by"));
+    let aim = aim(cause);
+    let late = if latency > aim { format!("  over {aim:?}") } else { String::new() };
     format!(
-        "{mark} {:8.1} ms  {symptom:<12} {cause:<28} {confidence:<9} {joined:<13} {}",
+        "{mark} {:8.1} ms  {symptom:<12} {cause:<28} {confidence:<9} {joined:<13} {}{late}",
         latency.as_secs_f64() * 1e3,
         answer.path
     )
+}
+
+/// What the product aims at: a tenth of a second, or one where a late exit must be awaited, because the
+/// process that closed may be about to leave.
+fn aim(cause: &str) -> Duration {
+    let awaits = cause.starts_with("app.") || cause == "process.exit";
+    Duration::from_millis(if awaits { 1000 } else { 100 })
 }
