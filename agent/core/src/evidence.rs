@@ -89,19 +89,10 @@ impl Evidence {
     pub fn gather(answer: Answer, joined: Joined, memory: &Memory) -> Self {
         let deciding = joined.attempts.last();
         let symptom = deciding.map_or(Symptom::NoAttempt, Attempt::symptom);
-        let ended = |attempt: &Attempt| attempt.at;
         let other_end = deciding
             .filter(|attempt| attempt.flow.established && symptom != Symptom::Relayed)
-            .and_then(|attempt| memory.connections.other_end(&attempt.flow, ended(attempt)));
-        let reset = deciding.and_then(|attempt| {
-            let flow = &attempt.flow;
-            let reset = if flow.established {
-                memory.connections.reset_to(flow, attempt.at)
-            } else {
-                memory.connections.refusal(flow, attempt.at)
-            };
-            reset.map(|(at, reset)| (at, reset.clone()))
-        });
+            .and_then(|attempt| memory.connections.other_end(&attempt.flow, attempt.at));
+        let reset = deciding.and_then(|attempt| reset(attempt, memory));
         let drop = deciding.and_then(|attempt| {
             let drop = memory.connections.dropped_of(&attempt.flow, attempt.at);
             drop.map(|(at, drop)| (at, drop.clone()))
@@ -112,25 +103,19 @@ impl Evidence {
         let ending = ending(other_end.as_ref(), place.as_ref(), memory);
         let inner = deciding
             .filter(|_| symptom == Symptom::Relayed)
-            .and_then(|attempt| {
-                memory
-                    .connections
-                    .answer_of(&attempt.flow, attempt.at)
-                    .map(|(at, cookie)| crate::telling::id(at, cookie))
-            });
+            .and_then(|attempt| memory.connections.answer_of(&attempt.flow, attempt.at))
+            .map(|(at, cookie)| crate::telling::id(at, cookie));
         let failures = if deciding.is_none() {
             failures(&answer, memory)
         } else {
             Vec::new()
         };
-        let is_stopping = other_end.as_ref().is_some_and(|end| {
-            let task = end.flow.task.as_ref();
-            task.is_some_and(|task| memory.processes.stop_before(task.pid, end.at).is_some())
-        });
-        let has_exited = other_end.as_ref().is_some_and(|end| {
-            let task = end.flow.task.as_ref();
-            task.is_some_and(|task| memory.processes.ending(task.pid, end.at).is_some())
-        });
+        let closer = other_end
+            .as_ref()
+            .and_then(|end| Some((end.flow.task.as_ref()?.pid, end.at)));
+        let processes = &memory.processes;
+        let is_stopping = closer.is_some_and(|(pid, at)| processes.stop_before(pid, at).is_some());
+        let has_exited = closer.is_some_and(|(pid, at)| processes.ending(pid, at).is_some());
         let complete = complete(&answer, deciding, memory);
         Self {
             answer,
@@ -232,6 +217,16 @@ fn ending(other_end: Option<&OtherEnd>, place: Option<&Place>, memory: &Memory) 
         (Some(own), Some(opener)) if own.is_orderly() => Some(opener),
         (_, _) => closer,
     }
+}
+
+fn reset(attempt: &Attempt, memory: &Memory) -> Option<(Timestamp, Reset)> {
+    let flow = &attempt.flow;
+    let found = if flow.established {
+        memory.connections.reset_to(flow, attempt.at)
+    } else {
+        memory.connections.refusal(flow, attempt.at)
+    };
+    found.map(|(at, reset)| (at, reset.clone()))
 }
 
 /// Where a refused connection went, seen from the namespace that refused it.

@@ -208,35 +208,18 @@ fn failure(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Mem
         || format!("the upstream {address}"),
         |task| label(&memory.processes.who(task, attempt.at)),
     );
+    let closed = || closed(evidence, attempt, (cause, &who));
     match cause {
         Cause::RelayedUpstream => {
             let status = attempt.relayed.unwrap_or(evidence.answer.status);
             format!("the upstream {address} itself answered {status}")
         }
-        Cause::KeepaliveRace => race(evidence, attempt, &who),
-        Cause::ListenerClosedQueued => {
-            format!("{who} stopped listening while this connection waited to be accepted")
-        }
-        Cause::AppClosedWithoutAnswer => {
-            format!(
-                "{who} closed the connection and had sent nothing{}",
-                after(evidence, attempt)
-            )
-        }
-        Cause::AppClosedMidHeader => format!(
-            "{who} closed the connection after {} bytes, in the middle of the answer's header",
-            flow.heard_bytes
-        ),
-        Cause::AppResetUnread => format!(
-            "{who} closed the connection with {} bytes of the request unread",
-            evidence.other_end.as_ref().map_or(0, |end| end.flow.unread)
-        ),
-        Cause::AppResetLinger => {
-            format!(
-                "{who} reset the connection on purpose (SO_LINGER 0){}",
-                after(evidence, attempt)
-            )
-        }
+        Cause::KeepaliveRace
+        | Cause::ListenerClosedQueued
+        | Cause::AppClosedWithoutAnswer
+        | Cause::AppClosedMidHeader
+        | Cause::AppResetUnread
+        | Cause::AppResetLinger => closed(),
         Cause::FilteredReject => format!("a firewall rejected packets between here and {address}"),
         Cause::HeaderTooBig => format!(
             "the answer's header had not ended after {} bytes, and the gateway hung up",
@@ -262,6 +245,57 @@ fn failure(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Mem
         | Cause::ListenerOtherPort
         | Cause::ListenerOtherAddress
         | Cause::ListenerClosed
+        | Cause::NoLiveUpstream
+        | Cause::UnknownEvidenceLost
+        | Cause::UnknownAttachedLate
+        | Cause::UnknownHookMissing
+        | Cause::UnknownUnexplained => plain(evidence.symptom, attempt),
+    }
+}
+
+/// What a living process did to the connection.
+fn closed(evidence: &Evidence, attempt: &Attempt, (cause, who): (Cause, &str)) -> String {
+    match cause {
+        Cause::KeepaliveRace => race(evidence, attempt, who),
+        Cause::ListenerClosedQueued => {
+            format!("{who} stopped listening while this connection waited to be accepted")
+        }
+        Cause::AppClosedWithoutAnswer => {
+            format!(
+                "{who} closed the connection and had sent nothing{}",
+                after(evidence, attempt)
+            )
+        }
+        Cause::AppClosedMidHeader => format!(
+            "{who} closed the connection after {} bytes, in the middle of the answer's header",
+            attempt.flow.heard_bytes
+        ),
+        Cause::AppResetUnread => format!(
+            "{who} closed the connection with {} bytes of the request unread",
+            evidence.other_end.as_ref().map_or(0, |end| end.flow.unread)
+        ),
+        Cause::AppResetLinger => {
+            format!(
+                "{who} reset the connection on purpose (SO_LINGER 0){}",
+                after(evidence, attempt)
+            )
+        }
+        Cause::OomCgroup
+        | Cause::OomHost
+        | Cause::Crash
+        | Cause::Exit
+        | Cause::KilledByParent
+        | Cause::KilledByRuntime
+        | Cause::KilledByUser
+        | Cause::Killed
+        | Cause::ListenerAbsent
+        | Cause::ListenerOtherPort
+        | Cause::ListenerOtherAddress
+        | Cause::ListenerClosed
+        | Cause::FilteredReject
+        | Cause::HeaderTooBig
+        | Cause::Malformed
+        | Cause::RelayedUpstream
         | Cause::NoLiveUpstream
         | Cause::UnknownEvidenceLost
         | Cause::UnknownAttachedLate

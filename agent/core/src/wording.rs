@@ -6,135 +6,167 @@ impl Cause {
     /// One line on what happened.
     #[must_use]
     pub const fn title(self) -> &'static str {
-        self.words().0
+        WORDS[self as usize].1
     }
 
     /// What to do, without an incident's numbers.
     #[must_use]
     pub const fn remedy(self) -> &'static str {
-        self.words().1
-    }
-
-    const fn words(self) -> (&'static str, &'static str) {
-        match self {
-            Self::OomCgroup => (
-                "the upstream process was OOM-killed at its cgroup's memory limit",
-                "raise the cgroup's memory limit, or run fewer workers, or find what grows",
-            ),
-            Self::OomHost => (
-                "the upstream process was OOM-killed because the host had no memory left",
-                "give the host more memory, or limit its biggest processes",
-            ),
-            Self::Crash => (
-                "the upstream process crashed",
-                "look at the core dump: `coredumpctl info`, or the service's log",
-            ),
-            Self::Exit => (
-                "the upstream process exited by itself with requests to serve",
-                "look for an unhandled exception or a recycling setting (max-requests)",
-            ),
-            Self::KilledByParent => (
-                "the upstream worker was ended by its own master",
-                "raise the worker timeout above the slowest request, or make that one faster",
-            ),
-            Self::KilledByRuntime => (
-                "the upstream process was stopped by systemd or a container runtime",
-                "drain before the stop: fail readiness, wait (preStop), then stop",
-            ),
-            Self::KilledByUser => (
-                "a person or a script ended the upstream process",
-                "ask the sender that the evidence names; stop services through their manager",
-            ),
-            Self::Killed => (
-                "the upstream process was ended by a signal",
-                "look at the kernel log and the service's log at that moment",
-            ),
-            Self::ListenerAbsent => (
-                "nothing listens on the address that the gateway dialled",
-                "start the upstream, or correct the port in the gateway's configuration",
-            ),
-            Self::ListenerOtherPort => (
-                "the upstream listens on another port than the gateway dialled",
-                "use the same port on both sides",
-            ),
-            Self::ListenerOtherAddress => (
-                "the upstream listens on that port, but not on the address that was dialled",
-                "bind the upstream to 0.0.0.0 or [::], or dial the address that it is bound to",
-            ),
-            Self::ListenerClosed => (
-                "the upstream closed its listening socket and lives on",
-                "take the upstream out of the gateway's rotation before it stops listening",
-            ),
-            Self::ListenerClosedQueued => (
-                "the connection still waited to be accepted when the upstream stopped listening",
-                "drain before the stop: fail readiness and wait; or set net.ipv4.tcp_migrate_req=1 \
-                 where the next process listens with SO_REUSEPORT",
-            ),
-            Self::AppClosedWithoutAnswer => (
-                "the upstream application closed the connection without an answer",
-                "look at the application's log at that millisecond",
-            ),
-            Self::AppClosedMidHeader => (
-                "the upstream application closed in the middle of the answer's header",
-                "look at the application's log at that millisecond",
-            ),
-            Self::AppResetUnread => (
-                "the upstream application closed without reading the whole request",
-                "read the request's body before closing, also when refusing it",
-            ),
-            Self::AppResetLinger => (
-                "the upstream application reset the connection on purpose (SO_LINGER 0)",
-                "remove SO_LINGER with a timeout of 0 from the application",
-            ),
-            Self::KeepaliveRace => (
-                "the upstream's idle timer closed a pooled connection as a request went out on it",
-                "make the upstream's keep-alive timeout longer than the gateway's",
-            ),
-            Self::FilteredReject => (
-                "a firewall rejected the connection",
-                "find the rule: `nft list ruleset`, `iptables-save`",
-            ),
-            Self::HeaderTooBig => (
-                "the answer's header is larger than the gateway's buffer",
-                "shrink cookies and headers, or raise the buffer: nginx proxy_buffer_size, HAProxy \
-                 tune.bufsize",
-            ),
-            Self::Malformed => (
-                "the upstream's answer is not valid HTTP",
-                "check that the port speaks HTTP/1, and correct the header that the evidence names",
-            ),
-            Self::RelayedUpstream => (
-                "the upstream itself gave the error; the gateway passed it on",
-                "look at the upstream: it answered the error itself",
-            ),
-            Self::NoLiveUpstream => (
-                "the gateway had marked every upstream down after earlier failures",
-                "repair those failures; then soften the marking: nginx max_fails, fail_timeout",
-            ),
-            Self::UnknownEvidenceLost => (
-                "records were lost around this answer, so nothing is claimed",
-                "raise the ring buffer's size, or watch fewer statuses",
-            ),
-            Self::UnknownAttachedLate => (
-                "the connection is older than probe502, so nothing is claimed",
-                "wait: connections opened from now on are seen whole",
-            ),
-            Self::UnknownHookMissing => (
-                "this kernel lacks a hook that may have told the cause",
-                "see `probe502 doctor` for what is missing and how to get it",
-            ),
-            Self::UnknownUnexplained => (
-                "everything was seen, and nothing explains it",
-                "record it (`probe502 record`) and report it; if the upstream runs on another \
-                 host, run probe502 there",
-            ),
-        }
+        WORDS[self as usize].2
     }
 }
+
+/// What happened, and what to do; in the catalogue's order, one for each.
+const WORDS: [(Cause, &str, &str); Cause::ALL.len()] = [
+    (
+        Cause::OomCgroup,
+        "the upstream process was OOM-killed at its cgroup's memory limit",
+        "raise the cgroup's memory limit, or run fewer workers, or find what grows",
+    ),
+    (
+        Cause::OomHost,
+        "the upstream process was OOM-killed because the host had no memory left",
+        "give the host more memory, or limit its biggest processes",
+    ),
+    (
+        Cause::Crash,
+        "the upstream process crashed",
+        "look at the core dump: `coredumpctl info`, or the service's log",
+    ),
+    (
+        Cause::Exit,
+        "the upstream process exited by itself with requests to serve",
+        "look for an unhandled exception or a recycling setting (max-requests)",
+    ),
+    (
+        Cause::KilledByParent,
+        "the upstream worker was ended by its own master",
+        "raise the worker timeout above the slowest request, or make that one faster",
+    ),
+    (
+        Cause::KilledByRuntime,
+        "the upstream process was stopped by systemd or a container runtime",
+        "drain before the stop: fail readiness, wait (preStop), then stop",
+    ),
+    (
+        Cause::KilledByUser,
+        "a person or a script ended the upstream process",
+        "ask the sender that the evidence names; stop services through their manager",
+    ),
+    (
+        Cause::Killed,
+        "the upstream process was ended by a signal",
+        "look at the kernel log and the service's log at that moment",
+    ),
+    (
+        Cause::ListenerAbsent,
+        "nothing listens on the address that the gateway dialled",
+        "start the upstream, or correct the port in the gateway's configuration",
+    ),
+    (
+        Cause::ListenerOtherPort,
+        "the upstream listens on another port than the gateway dialled",
+        "use the same port on both sides",
+    ),
+    (
+        Cause::ListenerOtherAddress,
+        "the upstream listens on that port, but not on the address that was dialled",
+        "bind the upstream to 0.0.0.0 or [::], or dial the address that it is bound to",
+    ),
+    (
+        Cause::ListenerClosed,
+        "the upstream closed its listening socket and lives on",
+        "take the upstream out of the gateway's rotation before it stops listening",
+    ),
+    (
+        Cause::ListenerClosedQueued,
+        "the connection still waited to be accepted when the upstream stopped listening",
+        "drain before the stop: fail readiness and wait; or set net.ipv4.tcp_migrate_req=1 \
+                 where the next process listens with SO_REUSEPORT",
+    ),
+    (
+        Cause::AppClosedWithoutAnswer,
+        "the upstream application closed the connection without an answer",
+        "look at the application's log at that millisecond",
+    ),
+    (
+        Cause::AppClosedMidHeader,
+        "the upstream application closed in the middle of the answer's header",
+        "look at the application's log at that millisecond",
+    ),
+    (
+        Cause::AppResetUnread,
+        "the upstream application closed without reading the whole request",
+        "read the request's body before closing, also when refusing it",
+    ),
+    (
+        Cause::AppResetLinger,
+        "the upstream application reset the connection on purpose (SO_LINGER 0)",
+        "remove SO_LINGER with a timeout of 0 from the application",
+    ),
+    (
+        Cause::KeepaliveRace,
+        "the upstream's idle timer closed a pooled connection as a request went out on it",
+        "make the upstream's keep-alive timeout longer than the gateway's",
+    ),
+    (
+        Cause::FilteredReject,
+        "a firewall rejected the connection",
+        "find the rule: `nft list ruleset`, `iptables-save`",
+    ),
+    (
+        Cause::HeaderTooBig,
+        "the answer's header is larger than the gateway's buffer",
+        "shrink cookies and headers, or raise the buffer: nginx proxy_buffer_size, HAProxy \
+                 tune.bufsize",
+    ),
+    (
+        Cause::Malformed,
+        "the upstream's answer is not valid HTTP",
+        "check that the port speaks HTTP/1, and correct the header that the evidence names",
+    ),
+    (
+        Cause::RelayedUpstream,
+        "the upstream itself gave the error; the gateway passed it on",
+        "look at the upstream: it answered the error itself",
+    ),
+    (
+        Cause::NoLiveUpstream,
+        "the gateway had marked every upstream down after earlier failures",
+        "repair those failures; then soften the marking: nginx max_fails, fail_timeout",
+    ),
+    (
+        Cause::UnknownEvidenceLost,
+        "records were lost around this answer, so nothing is claimed",
+        "raise the ring buffer's size, or watch fewer statuses",
+    ),
+    (
+        Cause::UnknownAttachedLate,
+        "the connection is older than probe502, so nothing is claimed",
+        "wait: connections opened from now on are seen whole",
+    ),
+    (
+        Cause::UnknownHookMissing,
+        "this kernel lacks a hook that may have told the cause",
+        "see `probe502 doctor` for what is missing and how to get it",
+    ),
+    (
+        Cause::UnknownUnexplained,
+        "everything was seen, and nothing explains it",
+        "record it (`probe502 record`) and report it; if the upstream runs on another \
+                 host, run probe502 there",
+    ),
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_words_are_in_the_catalogues_order() {
+        let order: Vec<Cause> = WORDS.iter().map(|(cause, _, _)| *cause).collect();
+        assert_eq!(order, Cause::ALL);
+    }
 
     #[test]
     fn every_cause_is_one_line_and_one_remedy() {
