@@ -58,7 +58,12 @@ fn the_same_across_namespaces_with_packets_on_the_other_processor() -> Result<()
 fn storm(gateway: Nginx, options: &[&str]) -> Result<()> {
     let gateway = Arc::new(gateway);
     let port = gateway.port().to_string();
-    let agent = Agent::watch(&[&["--port", &port], options].concat())?;
+    let kept = std::env::var("PROBE502_KEEP").map(|dir| format!("{dir}/storm-{port}.gz"));
+    let mut words = [&["--port", &port], options].concat();
+    if let Ok(file) = &kept {
+        words.extend(["--record", file]);
+    }
+    let agent = Agent::watch(&words)?;
     let failed = all_at_once(&gateway)?;
     let last = |seen: &Seen| failed.iter().all(|(_, answer)| answer.path != seen.field("/request/path"));
     let stray = agent.verdict(Duration::from_secs(3), last);
@@ -99,6 +104,7 @@ fn judge(failed: &[(Fault, Answer)], verdicts: &[Seen]) -> Result<()> {
         let cause = seen.field("/cause");
         if cause.starts_with("unknown.") {
             unknown += 1;
+            say(&seen.line);
         } else if cause != fault.cause {
             wrong.push(format!("{}: {}", answer.path, seen.line));
         }
