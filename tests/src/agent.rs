@@ -28,7 +28,10 @@ impl Seen {
     /// A field by its JSON pointer, as text; empty where absent.
     #[must_use]
     pub fn field(&self, pointer: &str) -> &str {
-        self.verdict.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+        self.verdict
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 }
 
@@ -50,8 +53,14 @@ impl Report {
     /// # Errors
     /// When they were not printed.
     pub fn stats(&self) -> Result<Value> {
-        let line = self.messages.lines().rev().find_map(|line| line.strip_prefix("stats "));
-        Ok(serde_json::from_str(line.with_context(|| format!("no stats in: {}", self.messages))?)?)
+        let line = self
+            .messages
+            .lines()
+            .rev()
+            .find_map(|line| line.strip_prefix("stats "));
+        Ok(serde_json::from_str(line.with_context(|| {
+            format!("no stats in: {}", self.messages)
+        })?)?)
     }
 }
 
@@ -74,9 +83,18 @@ impl Agent {
         let mut command = Command::new(binary()?);
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let running = Running::start(command.args(["watch", "-o", "json"]).args(options))?;
-        let watching = running.err.wait(ATTACHING, |line| line.starts_with("watching"));
-        ensure!(watching.is_some(), "the agent does not watch: {}", running.err.text());
-        Ok(Self { running, _alone: alone })
+        let watching = running
+            .err
+            .wait(ATTACHING, |line| line.starts_with("watching"));
+        ensure!(
+            watching.is_some(),
+            "the agent does not watch: {}",
+            running.err.text()
+        );
+        Ok(Self {
+            running,
+            _alone: alone,
+        })
     }
 
     /// The first verdict that fits, waiting for it.
@@ -103,14 +121,26 @@ impl Agent {
         self.running.out.wait_end(Duration::from_secs(5));
         self.running.err.wait_end(Duration::from_secs(5));
         let lines = self.running.out.all();
-        let verdicts = lines.iter().filter_map(|line| seen(&line.text, line.at)).collect();
-        Ok(Report { status, verdicts, output: self.running.out.text(), messages: self.running.err.text() })
+        let verdicts = lines
+            .iter()
+            .filter_map(|line| seen(&line.text, line.at))
+            .collect();
+        Ok(Report {
+            status,
+            verdicts,
+            output: self.running.out.text(),
+            messages: self.running.err.text(),
+        })
     }
 }
 
 fn seen(line: &str, at: Instant) -> Option<Seen> {
     let verdict = serde_json::from_str(line).ok()?;
-    Some(Seen { verdict, line: line.to_owned(), at })
+    Some(Seen {
+        verdict,
+        line: line.to_owned(),
+        at,
+    })
 }
 
 /// The binary: `PROBE502_BIN`, else the release build, made first.
@@ -127,10 +157,20 @@ pub fn binary() -> Result<PathBuf> {
 }
 
 fn build() -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    let output = cargo.args(["build", "--release", "--quiet", "-p", "probe502"]).current_dir(&root).output()?;
-    ensure!(output.status.success(), "cargo build: {}", String::from_utf8_lossy(&output.stderr));
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let output = cargo
+        .args(["build", "--release", "--quiet", "-p", "probe502"])
+        .current_dir(&root)
+        .output()?;
+    ensure!(
+        output.status.success(),
+        "cargo build: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     Ok(target.join("release/probe502"))
 }

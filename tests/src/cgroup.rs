@@ -25,7 +25,8 @@ impl MemoryCgroup {
             (v1, "memory.limit_in_bytes")
         } else {
             let root = Path::new("/sys/fs/cgroup");
-            fs::write(root.join("cgroup.subtree_control"), "+memory").context("no memory controller")?;
+            fs::write(root.join("cgroup.subtree_control"), "+memory")
+                .context("no memory controller")?;
             (root, "memory.max")
         };
         let dir = root.join(name);

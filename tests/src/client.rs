@@ -50,7 +50,10 @@ impl Client {
             .with_context(|| format!("connecting to the gateway at {gateway}"))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffered: Vec::new() })
+        Ok(Self {
+            stream,
+            buffered: Vec::new(),
+        })
     }
 
     /// Asks by GET.
@@ -75,22 +78,43 @@ impl Client {
     /// When no whole answer comes.
     pub fn ask(&mut self, method: &str, path: &str, body: &[u8]) -> Result<Answer> {
         let client = self.stream.local_addr()?;
-        let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-        let asks = format!("{method} {path} HTTP/1.1\r\nHost: shop.test\r\nCookie: id={SECRET}\r\n{length}\r\n");
+        let length = if body.is_empty() {
+            String::new()
+        } else {
+            format!("Content-Length: {}\r\n", body.len())
+        };
+        let asks = format!(
+            "{method} {path} HTTP/1.1\r\nHost: shop.test\r\nCookie: id={SECRET}\r\n{length}\r\n"
+        );
         let mut request = asks.into_bytes();
         request.extend_from_slice(body);
         self.stream.write_all(&request)?;
-        let (head, at) = self.head().with_context(|| format!("waiting for the answer to {method} {path}"))?;
-        let status = head.get(9..12).context("a status line")?.parse().context("a status code")?;
+        let (head, at) = self
+            .head()
+            .with_context(|| format!("waiting for the answer to {method} {path}"))?;
+        let status = head
+            .get(9..12)
+            .context("a status line")?
+            .parse()
+            .context("a status code")?;
         let length = header(&head, "content-length").and_then(|text| text.parse::<usize>().ok());
         self.take(length.unwrap_or(0))?;
-        Ok(Answer { path: path.to_owned(), status, at, client })
+        Ok(Answer {
+            path: path.to_owned(),
+            status,
+            at,
+            client,
+        })
     }
 
     fn head(&mut self) -> Result<(String, Instant)> {
         loop {
             let at = Instant::now();
-            if let Some(end) = self.buffered.windows(4).position(|four| four == b"\r\n\r\n") {
+            if let Some(end) = self
+                .buffered
+                .windows(4)
+                .position(|four| four == b"\r\n\r\n")
+            {
                 let head = self.take(end + 4)?;
                 return Ok((String::from_utf8_lossy(&head).into_owned(), at));
             }
@@ -119,7 +143,10 @@ impl Client {
 
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     let named = head.lines().filter_map(|line| line.split_once(':'));
-    named.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
+    named
+        .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim())
+        .next()
 }
 
 /// A GET on a connection of its own, while the test does something else.
@@ -133,5 +160,7 @@ pub fn in_background(gateway: SocketAddr, path: String) -> JoinHandle<Result<Ans
 /// # Errors
 /// When none came.
 pub fn joined(asked: JoinHandle<Result<Answer>>) -> Result<Answer> {
-    asked.join().map_err(|_| anyhow::anyhow!("the client panicked"))?
+    asked
+        .join()
+        .map_err(|_| anyhow::anyhow!("the client panicked"))?
 }

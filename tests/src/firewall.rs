@@ -34,6 +34,10 @@ impl Drop for Firewall {
 
 fn nft(rules: &str) -> Result<()> {
     let output = Command::new("nft").arg(rules).output()?;
-    ensure!(output.status.success(), "nft '{rules}': {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "nft '{rules}': {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(())
 }

@@ -35,7 +35,10 @@ impl Lines {
 
     fn fill(&self, stream: impl Read) {
         for text in BufReader::new(stream).lines().map_while(Result::ok) {
-            self.lock().0.push(Line { at: Instant::now(), text });
+            self.lock().0.push(Line {
+                at: Instant::now(),
+                text,
+            });
             self.0.grew.notify_all();
         }
         self.lock().1 = true;
@@ -57,14 +60,22 @@ impl Lines {
             if held.1 || left.is_zero() {
                 return None;
             }
-            held = self.0.grew.wait_timeout(held, left).unwrap_or_else(PoisonError::into_inner).0;
+            held = self
+                .0
+                .grew
+                .wait_timeout(held, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
     /// Waits until the stream has ended, bounded.
     pub fn wait_end(&self, patience: Duration) {
         let held = self.lock();
-        let ended = self.0.grew.wait_timeout_while(held, patience, |lines| !lines.1);
+        let ended = self
+            .0
+            .grew
+            .wait_timeout_while(held, patience, |lines| !lines.1);
         drop(ended);
     }
 
@@ -77,7 +88,10 @@ impl Lines {
     /// What came so far, as one text.
     #[must_use]
     pub fn text(&self) -> String {
-        self.all().into_iter().map(|line| line.text + "\n").collect()
+        self.all()
+            .into_iter()
+            .map(|line| line.text + "\n")
+            .collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, (Vec<Line>, bool)> {

@@ -29,17 +29,32 @@ impl Netns {
         // 198.18.0.0/15 is for tests of network devices (RFC 2544): nobody's real network.
         let (ours, host) = (format!("198.18.{number}.1"), format!("198.18.{number}.2"));
         ip(&["netns", "add", &name])?;
-        let netns = Self { name, host, ours, number };
+        let netns = Self {
+            name,
+            host,
+            ours,
+            number,
+        };
         netns.wire()?;
         Ok(netns)
     }
 
     fn wire(&self) -> Result<()> {
         let (outer, inner) = (self.outer(), self.inner());
-        ip(&["link", "add", &outer, "type", "veth", "peer", "name", &inner, "netns", &self.name])?;
+        ip(&[
+            "link", "add", &outer, "type", "veth", "peer", "name", &inner, "netns", &self.name,
+        ])?;
         ip(&["addr", "add", &format!("{}/24", self.ours), "dev", &outer])?;
         ip(&["link", "set", &outer, "up"])?;
-        ip(&["-n", &self.name, "addr", "add", &format!("{}/24", self.host), "dev", &inner])?;
+        ip(&[
+            "-n",
+            &self.name,
+            "addr",
+            "add",
+            &format!("{}/24", self.host),
+            "dev",
+            &inner,
+        ])?;
         ip(&["-n", &self.name, "link", "set", &inner, "up"])?;
         ip(&["-n", &self.name, "link", "set", "lo", "up"])
     }
@@ -59,7 +74,11 @@ impl Netns {
         if let Some(mut input) = child.stdin.take() {
             input.write_all(mask.as_bytes())?;
         }
-        ensure!(child.wait()?.success(), "rps_cpus of {} was refused", self.inner());
+        ensure!(
+            child.wait()?.success(),
+            "rps_cpus of {} was refused",
+            self.inner()
+        );
         Ok(())
     }
 
@@ -88,6 +107,11 @@ impl Drop for Netns {
 
 fn ip(words: &[&str]) -> Result<()> {
     let output = Command::new("ip").args(words).output()?;
-    ensure!(output.status.success(), "ip {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "ip {}: {}",
+        words.join(" "),
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(())
 }

@@ -32,7 +32,13 @@ impl Plan {
     #[must_use]
     pub fn before(upstream: &str) -> Self {
         let host = "127.0.0.1".to_owned();
-        Self { host, upstreams: vec![upstream.to_owned()], pooled: true, cpu: None, netns: None }
+        Self {
+            host,
+            upstreams: vec![upstream.to_owned()],
+            pooled: true,
+            cpu: None,
+            netns: None,
+        }
     }
 }
 
@@ -59,10 +65,19 @@ impl Nginx {
     /// When nginx does not start.
     pub fn start(plan: &Plan) -> Result<Self> {
         let addr = SocketAddr::new(plan.host.parse()?, free_port(&plan.host)?);
-        let dir = std::env::temp_dir().join(format!("probe502-nginx-{}-{}", std::process::id(), addr.port()));
+        let dir = std::env::temp_dir().join(format!(
+            "probe502-nginx-{}-{}",
+            std::process::id(),
+            addr.port()
+        ));
         std::fs::create_dir_all(&dir)?;
         std::fs::write(dir.join("nginx.conf"), configuration(plan, addr)?)?;
-        let running = Running::start(command(plan).arg("-p").arg(&dir).args(["-e", "error.log", "-c", "nginx.conf"]))?;
+        let running = Running::start(command(plan).arg("-p").arg(&dir).args([
+            "-e",
+            "error.log",
+            "-c",
+            "nginx.conf",
+        ]))?;
         let nginx = Self { addr, running, dir };
         nginx.wait_ready()?;
         Ok(nginx)
@@ -72,7 +87,11 @@ impl Nginx {
         let deadline = Instant::now() + Duration::from_secs(5);
         while TcpStream::connect_timeout(&self.addr, Duration::from_secs(1)).is_err() {
             if Instant::now() > deadline {
-                bail!("nginx did not start: {}{}", self.running.err.text(), self.log());
+                bail!(
+                    "nginx did not start: {}{}",
+                    self.running.err.text(),
+                    self.log()
+                );
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -88,7 +107,9 @@ impl Nginx {
     /// The master and its workers.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
-        std::iter::once(self.running.pid()).chain(self.running.descendants()).collect()
+        std::iter::once(self.running.pid())
+            .chain(self.running.descendants())
+            .collect()
     }
 
     /// Its error log.
@@ -149,8 +170,11 @@ fn configuration(plan: &Plan, addr: SocketAddr) -> Result<String> {
     for upstream in &plan.upstreams {
         writeln!(servers, "    server {upstream};")?;
     }
-    let (pool, version, connection) =
-        if plan.pooled { ("keepalive 16;", "1.1", "\"\"") } else { ("", "1.0", "close") };
+    let (pool, version, connection) = if plan.pooled {
+        ("keepalive 16;", "1.1", "\"\"")
+    } else {
+        ("", "1.0", "close")
+    };
     Ok(format!(
         "daemon off; worker_processes 2; pid nginx.pid; user nobody nogroup; worker_rlimit_core 0;
 events {{ worker_connections 4096; }}
@@ -179,6 +203,10 @@ http {{
 /// # Errors
 /// When the address is not ours.
 pub fn free_port(host: &str) -> Result<u16> {
-    let any = if host.contains(':') { "::1" } else { "127.0.0.1" };
+    let any = if host.contains(':') {
+        "::1"
+    } else {
+        "127.0.0.1"
+    };
     Ok(TcpListener::bind((any, 0))?.local_addr()?.port())
 }

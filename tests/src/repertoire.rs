@@ -18,7 +18,11 @@ pub struct Fault {
 }
 
 const fn get(name: &'static str, cause: &'static str) -> Fault {
-    Fault { name, method: "GET", cause }
+    Fault {
+        name,
+        method: "GET",
+        cause,
+    }
 }
 
 /// Each has a proof on its socket or its process.
@@ -28,7 +32,11 @@ pub const FAULTS: &[Fault] = &[
     get("partial-header", "app.closed-mid-header"),
     get("partial-header-reset", "app.closed-mid-header"),
     get("reset-linger", "app.reset-linger"),
-    Fault { name: "reset-unread", method: "POST", cause: "app.reset-unread" },
+    Fault {
+        name: "reset-unread",
+        method: "POST",
+        cause: "app.reset-unread",
+    },
     get("reset-unseen", "app.reset-unread"),
     get("malformed-header", "protocol.malformed"),
     get("header-too-big", "protocol.header-too-big"),
@@ -49,7 +57,11 @@ impl Fault {
     pub fn ask(&self, gateway: &Nginx) -> Result<Answer> {
         let path = format!("/fault/{}/{}", self.name, next_id());
         let mut client = gateway.client()?;
-        if self.method == "POST" { client.post(&path) } else { client.get(&path) }
+        if self.method == "POST" {
+            client.post(&path)
+        } else {
+            client.get(&path)
+        }
     }
 }
 

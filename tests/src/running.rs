@@ -26,8 +26,13 @@ impl Running {
     /// # Errors
     /// When the program cannot be started.
     pub fn start(command: &mut Command) -> Result<Self> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().with_context(|| format!("starting {command:?}"))?;
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("starting {command:?}"))?;
         let out = child.stdout.take().map(Lines::of).unwrap_or_default();
         let err = child.stderr.take().map(Lines::of).unwrap_or_default();
         Ok(Self { child, out, err })
@@ -57,7 +62,12 @@ impl Running {
         let mut family = vec![self.pid()];
         let mut next = 0;
         while let Some(&elder) = family.get(next) {
-            family.extend(parents.iter().filter(|(_, parent)| **parent == elder).map(|(pid, _)| *pid));
+            family.extend(
+                parents
+                    .iter()
+                    .filter(|(_, parent)| **parent == elder)
+                    .map(|(pid, _)| *pid),
+            );
             next += 1;
         }
         family.split_off(1)
@@ -116,15 +126,22 @@ impl Drop for Running {
 /// # Errors
 /// When there is no such process.
 pub fn signal(pid: u32, name: &str) -> Result<()> {
-    let sent = Command::new("/bin/kill").args(["-s", name, &pid.to_string()]).stderr(Stdio::null()).status()?;
+    let sent = Command::new("/bin/kill")
+        .args(["-s", name, &pid.to_string()])
+        .stderr(Stdio::null())
+        .status()?;
     anyhow::ensure!(sent.success(), "no process {pid} to send {name} to");
     Ok(())
 }
 
 /// Every process's parent, from /proc.
 fn parents() -> BTreeMap<u32, u32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return BTreeMap::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return BTreeMap::new();
+    };
+    let pids = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter_map(|pid| Some((pid, parent(pid)?))).collect()
 }
 

@@ -18,8 +18,14 @@ pub fn say(line: &str) {
 pub fn skip(reason: &str) {
     let number = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
     let thread = std::thread::current();
-    say(&format!("skipped #{number}  {}: {reason}", thread.name().unwrap_or("a test")));
-    assert!(std::env::var_os("PROBE502_NO_SKIPS").is_none(), "PROBE502_NO_SKIPS forbids: {reason}");
+    say(&format!(
+        "skipped #{number}  {}: {reason}",
+        thread.name().unwrap_or("a test")
+    ));
+    assert!(
+        std::env::var_os("PROBE502_NO_SKIPS").is_none(),
+        "PROBE502_NO_SKIPS forbids: {reason}"
+    );
 }
 
 /// Whether this process is root: reading kernel events needs it.

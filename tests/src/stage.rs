@@ -26,7 +26,11 @@ impl Stage {
     pub fn of(upstream: Upstream) -> Result<Self> {
         let gateway = Nginx::before(&upstream.addr)?;
         let watch = Watch::over(&gateway)?;
-        Ok(Self { watch, gateway, upstream })
+        Ok(Self {
+            watch,
+            gateway,
+            upstream,
+        })
     }
 
     /// With `faulty.py` and these options.
@@ -44,7 +48,9 @@ impl Stage {
     pub fn breaks(name: &str) -> Result<()> {
         let mut stage = Self::faulty(&[])?;
         let fault = fault(name);
-        stage.watch.expect(&fault.ask(&stage.gateway)?, fault.cause, Sure::Proven);
+        stage
+            .watch
+            .expect(&fault.ask(&stage.gateway)?, fault.cause, Sure::Proven);
         stage.end()
     }
 

@@ -45,10 +45,18 @@ impl Upstream {
         let mut words: Vec<String> = netns.map(Netns::prefix).unwrap_or_default();
         words.push("/usr/bin/python3".into());
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).arg("-B").arg(programs().join("faulty.py")).args(options);
+        command
+            .args(&words[1..])
+            .arg("-B")
+            .arg(programs().join("faulty.py"))
+            .args(options);
         let running = Running::start(command.current_dir(std::env::temp_dir()))?;
         let (host, port) = listening(&running)?;
-        Ok(Self { addr: endpoint(&host, port), port, running })
+        Ok(Self {
+            addr: endpoint(&host, port),
+            port,
+            running,
+        })
     }
 
     /// gunicorn 20.1 with the application of `slow.py`: one sync worker, and these options.
@@ -56,7 +64,11 @@ impl Upstream {
     /// # Errors
     /// When it does not start.
     pub fn gunicorn_20(options: &[&str]) -> Result<Self> {
-        Self::served(&venv::gunicorn_20()?.join("bin/gunicorn"), "slow:app", options)
+        Self::served(
+            &venv::gunicorn_20()?.join("bin/gunicorn"),
+            "slow:app",
+            options,
+        )
     }
 
     /// The newest gunicorn.
@@ -74,26 +86,38 @@ impl Upstream {
     pub fn uvicorn(options: &[&str]) -> Result<Self> {
         let port = free_port("127.0.0.1")?;
         let mut command = Command::new(venv::newest()?.join("bin/uvicorn"));
-        command.args(["--port", &port.to_string(), "asgi:app"]).args(options);
+        command
+            .args(["--port", &port.to_string(), "asgi:app"])
+            .args(options);
         Self::ready(command, port)
     }
 
     fn served(program: &Path, app: &str, options: &[&str]) -> Result<Self> {
         let port = free_port("127.0.0.1")?;
         let mut command = Command::new(program);
-        command.args(["--bind", &format!("127.0.0.1:{port}"), app]).args(options);
+        command
+            .args(["--bind", &format!("127.0.0.1:{port}"), app])
+            .args(options);
         Self::ready(command, port)
     }
 
     /// Application servers speak of their readiness too early or not at all: a good answer is ready.
     fn ready(mut command: Command, port: u16) -> Result<Self> {
-        command.current_dir(programs()).env("PYTHONDONTWRITEBYTECODE", "1");
-        let mut upstream =
-            Self { addr: endpoint("127.0.0.1", port), port, running: Running::start(&mut command)? };
+        command
+            .current_dir(programs())
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        let mut upstream = Self {
+            addr: endpoint("127.0.0.1", port),
+            port,
+            running: Running::start(&mut command)?,
+        };
         let deadline = Instant::now() + Duration::from_secs(10);
         while !answers(port) {
             if Instant::now() > deadline || upstream.running.wait(Duration::ZERO).is_ok() {
-                bail!("the upstream did not start: {}", upstream.running.err.text());
+                bail!(
+                    "the upstream did not start: {}",
+                    upstream.running.err.text()
+                );
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -114,8 +138,16 @@ impl Upstream {
     /// # Errors
     /// When it does not come within ten seconds.
     pub fn hears(&self, start: &str) -> Result<String> {
-        let line = self.running.out.wait(Duration::from_secs(10), |line| line.starts_with(start));
-        let complaint = || format!("the upstream did not say '{start}': {}", self.running.err.text());
+        let line = self
+            .running
+            .out
+            .wait(Duration::from_secs(10), |line| line.starts_with(start));
+        let complaint = || {
+            format!(
+                "the upstream did not say '{start}': {}",
+                self.running.err.text()
+            )
+        };
         Ok(line.with_context(complaint)?.text)
     }
 
@@ -126,13 +158,24 @@ impl Upstream {
     pub fn holder(&self, id: u64) -> Result<u32> {
         let end = format!(" {id}");
         let held = |line: &str| line.starts_with("holding ") && line.ends_with(&end);
-        let line = self.running.out.wait(Duration::from_secs(10), held).context("no one holds the request")?;
-        line.text.split(' ').nth(1).context("a pid")?.parse().context("a pid")
+        let line = self
+            .running
+            .out
+            .wait(Duration::from_secs(10), held)
+            .context("no one holds the request")?;
+        line.text
+            .split(' ')
+            .nth(1)
+            .context("a pid")?
+            .parse()
+            .context("a pid")
     }
 }
 
 fn listening(running: &Running) -> Result<(String, u16)> {
-    let line = running.out.wait(Duration::from_secs(10), |line| line.starts_with("listening "));
+    let line = running.out.wait(Duration::from_secs(10), |line| {
+        line.starts_with("listening ")
+    });
     let line = line.with_context(|| format!("faulty.py did not start: {}", running.err.text()))?;
     let mut words = line.text.split(' ').skip(1);
     let host = words.next().context("a host")?.to_owned();
@@ -142,10 +185,16 @@ fn listening(running: &Running) -> Result<(String, u16)> {
 /// `host:port`, with brackets where the host is IPv6.
 #[must_use]
 pub fn endpoint(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }
 
 fn answers(port: u16) -> bool {
     let client = crate::client::Client::connect(([127, 0, 0, 1], port).into());
-    client.and_then(|mut client| client.get("/ready")).is_ok_and(|answer| answer.status == 200)
+    client
+        .and_then(|mut client| client.get("/ready"))
+        .is_ok_and(|answer| answer.status == 200)
 }

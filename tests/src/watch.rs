@@ -53,14 +53,25 @@ impl Watch {
         words.extend(options.iter().map(|&word| word.to_owned()));
         let recorded = options.contains(&"--record");
         if let Some(dir) = std::env::var_os("PROBE502_KEEP").filter(|_| !recorded) {
-            let name = std::thread::current().name().unwrap_or("test").replace("::", "-");
+            let name = std::thread::current()
+                .name()
+                .unwrap_or("test")
+                .replace("::", "-");
             let file = std::path::Path::new(&dir).join(format!("{name}-{}.gz", gateway.port()));
             words.extend(["--record".to_owned(), file.display().to_string()]);
         }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let alone = std::env::var_os("PROBE502_ALONE").is_some();
-        let agent = if alone { None } else { Some(Agent::watch(&words)?) };
-        Ok(Self { agent, expected: 0, wrong: Vec::new() })
+        let agent = if alone {
+            None
+        } else {
+            Some(Agent::watch(&words)?)
+        };
+        Ok(Self {
+            agent,
+            expected: 0,
+            wrong: Vec::new(),
+        })
     }
 
     /// The client must have got an error, and its verdict must name this cause.
@@ -72,7 +83,8 @@ impl Watch {
     pub fn expect_one_of(&mut self, answer: &Answer, causes: &[&str], sure: Sure) -> Option<Seen> {
         self.expected += 1;
         if answer.status < 500 {
-            self.wrong.push(format!("{}: the client got {}", answer.path, answer.status));
+            self.wrong
+                .push(format!("{}: the client got {}", answer.path, answer.status));
             return None;
         }
         let agent = self.agent.as_ref()?;
@@ -81,7 +93,10 @@ impl Watch {
             Some(seen) => self.judge(answer, seen, causes, sure),
             None => {
                 let messages = agent.messages();
-                self.wrong.push(format!("{}: no verdict, expected {causes:?}; {messages}", answer.path));
+                self.wrong.push(format!(
+                    "{}: no verdict, expected {causes:?}; {messages}",
+                    answer.path
+                ));
             }
         }
         seen
@@ -93,14 +108,23 @@ impl Watch {
         say(&row(answer, seen, latency, right));
         if !right {
             let said = serde_json::to_string_pretty(&seen.verdict).unwrap_or_default();
-            self.wrong.push(format!("{}: expected {causes:?}, {sure:?}, but it says\n{said}", answer.path));
+            self.wrong.push(format!(
+                "{}: expected {causes:?}, {sure:?}, but it says\n{said}",
+                answer.path
+            ));
         }
         let status = seen.verdict["status"].as_u64();
         if status != Some(answer.status.into()) {
-            self.wrong.push(format!("{}: status {status:?}, not {}", answer.path, answer.status));
+            self.wrong.push(format!(
+                "{}: status {status:?}, not {}",
+                answer.path, answer.status
+            ));
         }
         if latency > LATEST {
-            self.wrong.push(format!("{}: its verdict came after {latency:?}", answer.path));
+            self.wrong.push(format!(
+                "{}: its verdict came after {latency:?}",
+                answer.path
+            ));
         }
     }
 
@@ -121,15 +145,28 @@ impl Watch {
         };
         let report = agent.finish()?;
         if report.verdicts.len() != self.expected {
-            let told: Vec<&str> = report.verdicts.iter().map(|seen| seen.line.as_str()).collect();
+            let told: Vec<&str> = report
+                .verdicts
+                .iter()
+                .map(|seen| seen.line.as_str())
+                .collect();
             let (told, count) = (told.join("\n"), report.verdicts.len());
-            self.wrong.push(format!("{count} verdicts for {} answers:\n{told}", self.expected));
+            self.wrong.push(format!(
+                "{count} verdicts for {} answers:\n{told}",
+                self.expected
+            ));
         }
         if report.output.contains(SECRET) {
-            self.wrong.push(format!("a header's value or a body got out: {}", report.output));
+            self.wrong.push(format!(
+                "a header's value or a body got out: {}",
+                report.output
+            ));
         }
         if !report.status.success() {
-            self.wrong.push(format!("the agent ended with {}: {}", report.status, report.messages));
+            self.wrong.push(format!(
+                "the agent ended with {}: {}",
+                report.status, report.messages
+            ));
         }
         ensure!(self.wrong.is_empty(), "{}", self.wrong.join("\n"));
         Ok(Some(report))
@@ -157,7 +194,11 @@ fn row(answer: &Answer, seen: &Seen, latency: Duration, right: bool) -> String {
     let (symptom, cause) = (seen.field("/symptom"), seen.field("/cause"));
     let (confidence, joined) = (seen.field("/confidence"), seen.field("/joined_by"));
     let aim = aim(cause);
-    let late = if latency > aim { format!("  over {aim:?}") } else { String::new() };
+    let late = if latency > aim {
+        format!("  over {aim:?}")
+    } else {
+        String::new()
+    };
     format!(
         "{mark} {:8.1} ms  {symptom:<12} {cause:<28} {confidence:<9} {joined:<13} {}{late}",
         latency.as_secs_f64() * 1e3,

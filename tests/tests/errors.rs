@@ -16,7 +16,10 @@ fn as_nobody(words: &[&str]) -> Result<Output> {
     let copy = std::env::temp_dir().join(format!("probe502-nobody-{}", std::process::id()));
     fs::copy(binary()?, &copy)?;
     let mut command = Command::new("setpriv");
-    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&copy).args(words);
+    command
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+        .arg(&copy)
+        .args(words);
     let output = command.current_dir("/").output();
     fs::remove_file(&copy)?;
     Ok(output?)
@@ -29,8 +32,15 @@ fn ours(words: &[&str]) -> Result<Output> {
 /// The exit status, and that every one of these words is in the message.
 fn ends(output: &Output, status: i32, words: &[&str]) -> Result<()> {
     let message = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.code() == Some(status), "{}, not {status}: {message}", output.status);
-    let missing: Vec<_> = words.iter().filter(|&&word| !message.contains(word)).collect();
+    ensure!(
+        output.status.code() == Some(status),
+        "{}, not {status}: {message}",
+        output.status
+    );
+    let missing: Vec<_> = words
+        .iter()
+        .filter(|&&word| !message.contains(word))
+        .collect();
     ensure!(missing.is_empty(), "{missing:?} not in: {message}");
     ensure!(!message.contains("panicked"), "{message}");
     Ok(())
@@ -51,7 +61,10 @@ fn without_btf() -> Result<()> {
     // A mount namespace of its own, with nothing where the kernel keeps its BTF.
     let hide = "mount -t tmpfs none /sys/kernel/btf && exec \"$0\" watch --timeout 1";
     let program = binary()?;
-    let output = Command::new("unshare").args(["--mount", "sh", "-c", hide]).arg(program).output()?;
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", hide])
+        .arg(program)
+        .output()?;
     ends(&output, 3, &["BTF"])
 }
 
@@ -82,15 +95,23 @@ fn a_bad_recording() -> Result<()> {
 
 #[test]
 fn a_cause_that_nobody_knows() -> Result<()> {
-    ends(&ours(&["explain", "process.vanished"])?, 5, &["process.vanished"])
+    ends(
+        &ours(&["explain", "process.vanished"])?,
+        5,
+        &["process.vanished"],
+    )
 }
 
 #[test]
 fn the_doctor_says_what_is_missing() -> Result<()> {
     let sick = as_nobody(&["doctor"])?;
     ensure!(matches!(sick.status.code(), Some(3 | 4)), "{}", sick.status);
-    let told = String::from_utf8_lossy(&sick.stdout).into_owned() + &String::from_utf8_lossy(&sick.stderr);
-    ensure!(told.contains("sudo") || told.contains("CAP_"), "no fix in: {told}");
+    let told =
+        String::from_utf8_lossy(&sick.stdout).into_owned() + &String::from_utf8_lossy(&sick.stderr);
+    ensure!(
+        told.contains("sudo") || told.contains("CAP_"),
+        "no fix in: {told}"
+    );
     if root() {
         let well = ours(&["doctor", "-o", "json"])?;
         ensure!(matches!(well.status.code(), Some(0 | 4)), "{}", well.status);

@@ -11,7 +11,9 @@ fn rejected(way: &str) -> Result<()> {
     let rule = format!("tcp dport {} reject with {way}", stage.upstream.port);
     let _firewall = Firewall::rule("input", &rule)?;
     let answer = stage.fault("ok")?;
-    stage.watch.expect(&answer, "net.filtered.reject", Sure::Proven);
+    stage
+        .watch
+        .expect(&answer, "net.filtered.reject", Sure::Proven);
     stage.end()
 }
 
@@ -50,6 +52,8 @@ fn a_reject_on_a_connection_in_use() -> Result<()> {
     let rule = format!("tcp dport {} reject with tcp reset", stage.upstream.port);
     let _firewall = Firewall::rule("input", &rule)?;
     let answer = client.post("/fault/ok/in-use")?;
-    stage.watch.expect(&answer, "net.filtered.reject", Sure::Proven);
+    stage
+        .watch
+        .expect(&answer, "net.filtered.reject", Sure::Proven);
     stage.end()
 }

@@ -13,7 +13,10 @@ use probe502_tests::watch::Sure;
 /// The upstream closes its idle connection, its FIN is lost on the way, and the next request goes out.
 fn with_the_fin_in_flight(stage: &Stage, client: &mut Client) -> Result<Firewall> {
     ensure!(client.get("/ok")?.status == 200, "the pool was not warmed");
-    let rule = format!("tcp sport {} tcp flags & fin == fin drop", stage.upstream.port);
+    let rule = format!(
+        "tcp sport {} tcp flags & fin == fin drop",
+        stage.upstream.port
+    );
     let firewall = Firewall::rule("output", &rule)?;
     stage.upstream.hears("idle-closed")?;
     Ok(firewall)
@@ -56,7 +59,11 @@ fn a_get_is_retried_and_has_no_verdict() -> Result<()> {
     let mut client = stage.gateway.client()?;
     let _firewall = with_the_fin_in_flight(&stage, &mut client)?;
     let answer = client.get(&format!("/fault/ok/{}", next_id()))?;
-    ensure!(answer.status == 200, "nginx did not try again: {}", answer.status);
+    ensure!(
+        answer.status == 200,
+        "nginx did not try again: {}",
+        answer.status
+    );
     stage.end()
 }
 
@@ -69,19 +76,32 @@ fn uvicorns_timer_against_nginxs_pool() -> Result<()> {
     if unable() {
         return Ok(());
     }
-    let mut stage = Stage::of(Upstream::uvicorn(&["--timeout-keep-alive", "1", "--log-level", "warning"])?)?;
+    let mut stage = Stage::of(Upstream::uvicorn(&[
+        "--timeout-keep-alive",
+        "1",
+        "--log-level",
+        "warning",
+    ])?)?;
     let gateway = stage.gateway.addr;
     let idle = |client: u32| Duration::from_micros(1_000_000 + u64::from(client) * 25);
     let race = |client| std::thread::spawn(move || idling(Client::connect(gateway)?, idle(client)));
     let clients: Vec<_> = (0..CLIENTS).map(race).collect();
     let mut failed = Vec::new();
     for client in clients {
-        failed.extend(client.join().map_err(|_| anyhow::anyhow!("a client panicked"))??);
+        failed.extend(
+            client
+                .join()
+                .map_err(|_| anyhow::anyhow!("a client panicked"))??,
+        );
     }
     for answer in &failed {
         stage.watch.expect(answer, "keepalive.race", Sure::Proven);
     }
-    say(&format!("{} natural races in {} requests", failed.len(), CLIENTS * ROUNDS));
+    say(&format!(
+        "{} natural races in {} requests",
+        failed.len(),
+        CLIENTS * ROUNDS
+    ));
     stage.end()
 }
 

@@ -14,7 +14,11 @@ use probe502_tests::watch::{Sure, Watch};
 
 /// A gateway in a namespace of its own, where no other service of this host listens.
 fn gateway_in(netns: &Netns, upstream: &str) -> Result<Nginx> {
-    let plan = Plan { host: netns.host.clone(), netns: Some(netns.name.clone()), ..Plan::before(upstream) };
+    let plan = Plan {
+        host: netns.host.clone(),
+        netns: Some(netns.name.clone()),
+        ..Plan::before(upstream)
+    };
     Nginx::start(&plan)
 }
 
@@ -55,9 +59,14 @@ fn the_service_moved_to_another_port() -> Result<()> {
     let mut stage = Stage::faulty(&["--share", "threads"])?;
     let other = free_port("127.0.0.1")?;
     stage.upstream.order("close", "closed")?;
-    stage.upstream.order(&format!("listen {other}"), &format!("listening 127.0.0.1 {other}"))?;
+    stage.upstream.order(
+        &format!("listen {other}"),
+        &format!("listening 127.0.0.1 {other}"),
+    )?;
     let answer = stage.fault("ok")?;
-    stage.watch.expect(&answer, "listener.other-port", Sure::Proven);
+    stage
+        .watch
+        .expect(&answer, "listener.other-port", Sure::Proven);
     stage.end()
 }
 
@@ -130,6 +139,8 @@ fn the_listener_closed_with_the_connection_in_its_queue() -> Result<()> {
     std::thread::sleep(Duration::from_millis(300));
     stage.upstream.order("close", "closed")?;
     let answer = client::joined(queued)?;
-    stage.watch.expect(&answer, "listener.closed-queued", Sure::Proven);
+    stage
+        .watch
+        .expect(&answer, "listener.closed-queued", Sure::Proven);
     stage.end()
 }

@@ -36,7 +36,13 @@ fn over_ipv6() -> Result<()> {
         return Ok(());
     }
     let upstream = Upstream::faulty(&["--host", "::1"])?;
-    everything(&Nginx::start(&Plan { host: "::1".into(), ..Plan::before(&upstream.addr) })?, &[])
+    everything(
+        &Nginx::start(&Plan {
+            host: "::1".into(),
+            ..Plan::before(&upstream.addr)
+        })?,
+        &[],
+    )
 }
 
 #[test]
@@ -49,7 +55,13 @@ fn over_ipv6_by_cgroup_egress() -> Result<()> {
         return Ok(());
     }
     let upstream = Upstream::faulty(&["--host", "::1"])?;
-    everything(&Nginx::start(&Plan { host: "::1".into(), ..Plan::before(&upstream.addr) })?, &["--force-egress"])
+    everything(
+        &Nginx::start(&Plan {
+            host: "::1".into(),
+            ..Plan::before(&upstream.addr)
+        })?,
+        &["--force-egress"],
+    )
 }
 
 #[test]
@@ -76,7 +88,13 @@ fn elsewhere(options: &[&str]) -> Result<()> {
     let netns = Netns::make()?;
     netns.steer(1)?;
     let upstream = Upstream::faulty_at(Some(&netns.name), &["--host", &netns.host])?;
-    everything(&Nginx::start(&Plan { cpu: Some(0), ..Plan::before(&upstream.addr) })?, options)
+    everything(
+        &Nginx::start(&Plan {
+            cpu: Some(0),
+            ..Plan::before(&upstream.addr)
+        })?,
+        options,
+    )
 }
 
 fn everything(gateway: &Nginx, options: &[&str]) -> Result<()> {

@@ -21,7 +21,9 @@ fn an_oom_kill_at_the_cgroups_limit() -> Result<()> {
     let mut stage = Stage::faulty(&[])?;
     group.take(stage.upstream.running.pid())?;
     let answer = stage.fault("oom")?;
-    stage.watch.expect(&answer, "process.oom.cgroup", Sure::Proven);
+    stage
+        .watch
+        .expect(&answer, "process.oom.cgroup", Sure::Proven);
     stage.end()
 }
 
@@ -114,7 +116,9 @@ fn the_newest_gunicorn_times_out_a_worker_stuck_in_c() -> Result<()> {
 fn times_out(gunicorn: Upstream, path: &str) -> Result<()> {
     let mut stage = Stage::of(gunicorn)?;
     let answer = stage.gateway.get(&format!("{path}/{}", next_id()))?;
-    stage.watch.expect(&answer, "process.killed.by-parent", Sure::Proven);
+    stage
+        .watch
+        .expect(&answer, "process.killed.by-parent", Sure::Proven);
     stage.end()
 }
 
@@ -125,16 +129,25 @@ fn a_kill_by_a_container_runtime() -> Result<()> {
     }
     let mut stage = Stage::faulty(&[])?;
     let killed = stage.meanwhile("hold", |pid| as_runtime("containerd-shim", "SIGKILL", pid))?;
-    stage.watch.expect(&killed, "process.killed.by-runtime", Sure::Proven);
-    let left = stage.meanwhile("hold-politely", |pid| as_runtime("containerd-shim", "SIGTERM", pid))?;
-    stage.watch.expect(&left, "process.killed.by-runtime", Sure::Proven);
+    stage
+        .watch
+        .expect(&killed, "process.killed.by-runtime", Sure::Proven);
+    let left = stage.meanwhile("hold-politely", |pid| {
+        as_runtime("containerd-shim", "SIGTERM", pid)
+    })?;
+    stage
+        .watch
+        .expect(&left, "process.killed.by-runtime", Sure::Proven);
     stage.end()
 }
 
 /// No container runtime is installed here: its shim's name on a process that sends its signals.
 fn as_runtime(name: &str, number: &str, pid: u32) -> Result<()> {
     let words = [name, number, &pid.to_string()];
-    let sent = Command::new("/usr/bin/python3").arg(programs().join("runtime.py")).args(words).status()?;
+    let sent = Command::new("/usr/bin/python3")
+        .arg(programs().join("runtime.py"))
+        .args(words)
+        .status()?;
     ensure!(sent.success(), "the signal was not sent");
     Ok(())
 }
@@ -146,11 +159,17 @@ fn a_kill_by_a_person() -> Result<()> {
     }
     let mut stage = Stage::faulty(&[])?;
     let killed = stage.meanwhile("hold", |pid| signal(pid, "KILL"))?;
-    stage.watch.expect(&killed, "process.killed.by-user", Sure::Proven);
+    stage
+        .watch
+        .expect(&killed, "process.killed.by-user", Sure::Proven);
     let ended = stage.meanwhile("hold", |pid| signal(pid, "TERM"))?;
-    stage.watch.expect(&ended, "process.killed.by-user", Sure::Proven);
+    stage
+        .watch
+        .expect(&ended, "process.killed.by-user", Sure::Proven);
     let left = stage.meanwhile("hold-politely", |pid| signal(pid, "TERM"))?;
-    stage.watch.expect(&left, "process.killed.by-user", Sure::Proven);
+    stage
+        .watch
+        .expect(&left, "process.killed.by-user", Sure::Proven);
     stage.end()
 }
 
@@ -173,7 +192,9 @@ fn a_signal_that_the_worker_survives_is_no_death() -> Result<()> {
     }
     let mut stage = Stage::faulty(&[])?;
     let closed = stage.meanwhile("hold-then-close", |pid| signal(pid, "WINCH"))?;
-    stage.watch.expect(&closed, "app.closed-without-answer", Sure::Proven);
+    stage
+        .watch
+        .expect(&closed, "app.closed-without-answer", Sure::Proven);
     stage.end()
 }
 
@@ -212,9 +233,13 @@ fn a_refusal_names_the_oom_kill_before_it() -> Result<()> {
     let mut stage = Stage::faulty(&["--share", "threads"])?;
     group.take(stage.upstream.running.pid())?;
     let died = stage.fault("oom")?;
-    stage.watch.expect(&died, "process.oom.cgroup", Sure::Proven);
+    stage
+        .watch
+        .expect(&died, "process.oom.cgroup", Sure::Proven);
     let refused = stage.fault("ok")?;
-    stage.watch.expect(&refused, "process.oom.cgroup", Sure::Proven);
+    stage
+        .watch
+        .expect(&refused, "process.oom.cgroup", Sure::Proven);
     stage.end()
 }
 
@@ -227,6 +252,8 @@ fn a_refusal_names_who_killed_an_idle_server() -> Result<()> {
     signal(stage.upstream.running.pid(), "KILL")?;
     stage.upstream.running.wait(Duration::from_secs(5))?;
     let refused = stage.fault("ok")?;
-    stage.watch.expect(&refused, "process.killed.by-user", Sure::Proven);
+    stage
+        .watch
+        .expect(&refused, "process.killed.by-user", Sure::Proven);
     stage.end()
 }

@@ -31,21 +31,39 @@ fn ten_thousand_good_requests_with_a_connection_each() -> Result<()> {
 
 fn silent(pooled: bool) -> Result<()> {
     let upstream = Upstream::faulty(&["--share", "threads"])?;
-    let gateway = Nginx::start(&Plan { pooled, ..Plan::before(&upstream.addr) })?;
+    let gateway = Nginx::start(&Plan {
+        pooled,
+        ..Plan::before(&upstream.addr)
+    })?;
     let agent = Agent::watch(&["--port", &gateway.port().to_string(), "--stats"])?;
     let addr = gateway.addr;
-    let clients: Vec<_> =
-        (0..CLIENTS).map(|_| std::thread::spawn(move || all_good(Client::connect(addr)?))).collect();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| std::thread::spawn(move || all_good(Client::connect(addr)?)))
+        .collect();
     for client in clients {
-        client.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
+        client
+            .join()
+            .map_err(|_| anyhow::anyhow!("a client panicked"))??;
     }
     let report = agent.finish()?;
     let stats = report.stats()?;
-    say(&format!("{} good requests, pooled {pooled}: {stats}", CLIENTS * EACH));
-    ensure!(report.verdicts.is_empty(), "verdicts about good requests: {}", report.output);
+    say(&format!(
+        "{} good requests, pooled {pooled}: {stats}",
+        CLIENTS * EACH
+    ));
+    ensure!(
+        report.verdicts.is_empty(),
+        "verdicts about good requests: {}",
+        report.output
+    );
     for fact in ABOUT_CONNECTIONS {
-        let count = stats.pointer(&format!("/events/{fact}")).and_then(serde_json::Value::as_u64);
-        ensure!(count.unwrap_or(0) == 0, "{fact} came {count:?} times for good requests: {stats}");
+        let count = stats
+            .pointer(&format!("/events/{fact}"))
+            .and_then(serde_json::Value::as_u64);
+        ensure!(
+            count.unwrap_or(0) == 0,
+            "{fact} came {count:?} times for good requests: {stats}"
+        );
     }
     ensure!(stats["lost"] == 0, "records were lost: {stats}");
     Ok(())

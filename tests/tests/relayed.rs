@@ -25,7 +25,9 @@ fn a_pooled_connection_relays_again_and_again() -> Result<()> {
     let mut client = stage.gateway.client()?;
     for _ in 0..3 {
         let answer = client.get(&format!("/fault/says-502/{}", next_id()))?;
-        stage.watch.expect(&answer, "relayed.upstream", Sure::Proven);
+        stage
+            .watch
+            .expect(&answer, "relayed.upstream", Sure::Proven);
         ensure!(client.get("/ok")?.status == 200);
     }
     stage.end()
@@ -52,14 +54,25 @@ fn every_upstream_is_marked_down() -> Result<()> {
         return Ok(());
     }
     let dead = || -> Result<String> { Ok(endpoint("127.0.0.1", free_port("127.0.0.1")?)) };
-    let gateway = Nginx::start(&Plan { upstreams: vec![dead()?, dead()?], ..Plan::before("") })?;
+    let gateway = Nginx::start(&Plan {
+        upstreams: vec![dead()?, dead()?],
+        ..Plan::before("")
+    })?;
     let mut watch = Watch::over(&gateway)?;
     // One client connection is one worker, and each worker counts failures for itself.
     let mut client = gateway.client()?;
     let first = client.get(&format!("/first/{}", next_id()))?;
-    watch.expect_one_of(&first, &["listener.absent", "listener.other-port"], Sure::Inferred);
+    watch.expect_one_of(
+        &first,
+        &["listener.absent", "listener.other-port"],
+        Sure::Inferred,
+    );
     let second = client.get(&format!("/second/{}", next_id()))?;
     watch.expect(&second, "proxy.no-live-upstream", Sure::Inferred);
-    ensure!(gateway.log().contains("no live upstreams"), "nginx tried again: {}", gateway.log());
+    ensure!(
+        gateway.log().contains("no live upstreams"),
+        "nginx tried again: {}",
+        gateway.log()
+    );
     watch.end().map(drop)
 }

@@ -49,20 +49,40 @@ fn replays_to_the_byte_as_nobody() -> Result<()> {
     let recording = open.0.join("faults.rec");
     let upstream = Upstream::faulty(&[])?;
     let gateway = Nginx::before(&upstream.addr)?;
-    let mut watch = Watch::with(&gateway, &["--record", recording.to_str().context("a plain path")?])?;
+    let mut watch = Watch::with(
+        &gateway,
+        &["--record", recording.to_str().context("a plain path")?],
+    )?;
     each(&gateway, &mut watch)?;
-    let Some(live) = watch.end()? else { return Ok(()) };
+    let Some(live) = watch.end()? else {
+        return Ok(());
+    };
     let program = open.take(&binary()?, 0o755)?;
     let recording = open.take(&recording, 0o644)?;
     let mut replay = Command::new("setpriv");
-    replay.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(program);
-    let output = replay.args(["replay", "-o", "json"]).arg(recording).current_dir("/").output()?;
+    replay
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+        .arg(program);
+    let output = replay
+        .args(["replay", "-o", "json"])
+        .arg(recording)
+        .current_dir("/")
+        .output()?;
     let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "replay ended with {}: {errors}", output.status);
+    ensure!(
+        output.status.success(),
+        "replay ended with {}: {errors}",
+        output.status
+    );
     let again = String::from_utf8(output.stdout)?;
     for (before, after) in live.output.lines().zip(again.lines()) {
         ensure!(before == after, "live:   {before}\nreplay: {after}");
     }
-    ensure!(live.output == again, "live has {} bytes, the replay {}", live.output.len(), again.len());
+    ensure!(
+        live.output == again,
+        "live has {} bytes, the replay {}",
+        live.output.len(),
+        again.len()
+    );
     Ok(())
 }

@@ -5,12 +5,12 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use probe502_tests::client::Answer;
-use probe502_tests::repertoire::{Fault, fault};
-use probe502_tests::skip::{say, unable};
 use probe502_tests::agent::{Agent, Seen};
+use probe502_tests::client::Answer;
 use probe502_tests::netns::Netns;
 use probe502_tests::nginx::{Nginx, Plan};
+use probe502_tests::repertoire::{Fault, fault};
+use probe502_tests::skip::{say, unable};
 use probe502_tests::upstream::Upstream;
 
 const REQUESTS: usize = 300;
@@ -52,7 +52,13 @@ fn the_same_across_namespaces_with_packets_on_the_other_processor() -> Result<()
     let netns = Netns::make()?;
     netns.steer(1)?;
     let upstream = Upstream::faulty_at(Some(&netns.name), &["--host", &netns.host])?;
-    storm(Nginx::start(&Plan { cpu: Some(0), ..Plan::before(&upstream.addr) })?, &[])
+    storm(
+        Nginx::start(&Plan {
+            cpu: Some(0),
+            ..Plan::before(&upstream.addr)
+        })?,
+        &[],
+    )
 }
 
 fn storm(gateway: Nginx, options: &[&str]) -> Result<()> {
@@ -65,10 +71,18 @@ fn storm(gateway: Nginx, options: &[&str]) -> Result<()> {
     }
     let agent = Agent::watch(&words)?;
     let failed = all_at_once(&gateway)?;
-    let last = |seen: &Seen| failed.iter().all(|(_, answer)| answer.path != seen.field("/request/path"));
+    let last = |seen: &Seen| {
+        failed
+            .iter()
+            .all(|(_, answer)| answer.path != seen.field("/request/path"))
+    };
     let stray = agent.verdict(Duration::from_secs(3), last);
     let report = agent.finish()?;
-    ensure!(stray.is_none(), "a verdict for no request: {}", stray.map_or_else(String::new, |seen| seen.line));
+    ensure!(
+        stray.is_none(),
+        "a verdict for no request: {}",
+        stray.map_or_else(String::new, |seen| seen.line)
+    );
     judge(&failed, &report.verdicts)
 }
 
@@ -84,18 +98,35 @@ fn all_at_once(gateway: &Arc<Nginx>) -> Result<Vec<(Fault, Answer)>> {
         })
     });
     let asked: Vec<_> = asked.collect();
-    asked.into_iter().map(|client| client.join().map_err(|_| anyhow::anyhow!("a client panicked"))?).collect()
+    asked
+        .into_iter()
+        .map(|client| {
+            client
+                .join()
+                .map_err(|_| anyhow::anyhow!("a client panicked"))?
+        })
+        .collect()
 }
 
 fn judge(failed: &[(Fault, Answer)], verdicts: &[Seen]) -> Result<()> {
     let mut by_path: BTreeMap<&str, Vec<&Seen>> = BTreeMap::new();
     for seen in verdicts {
-        by_path.entry(seen.field("/request/path")).or_default().push(seen);
+        by_path
+            .entry(seen.field("/request/path"))
+            .or_default()
+            .push(seen);
     }
     let (mut unknown, mut wrong, mut latest) = (0, Vec::new(), Duration::ZERO);
     for (fault, answer) in failed {
-        ensure!(answer.status == 502, "{} got {}", answer.path, answer.status);
-        let told = by_path.get(answer.path.as_str()).map_or(&[][..], Vec::as_slice);
+        ensure!(
+            answer.status == 502,
+            "{} got {}",
+            answer.path,
+            answer.status
+        );
+        let told = by_path
+            .get(answer.path.as_str())
+            .map_or(&[][..], Vec::as_slice);
         let [seen] = told else {
             wrong.push(format!("{} has {} verdicts", answer.path, told.len()));
             continue;
@@ -109,9 +140,22 @@ fn judge(failed: &[(Fault, Answer)], verdicts: &[Seen]) -> Result<()> {
             wrong.push(format!("{}: {}", answer.path, seen.line));
         }
     }
-    say(&format!("storm: {} answers, {} wrong, {unknown} unknown, the latest verdict after {latest:?}", failed.len(), wrong.len()));
+    say(&format!(
+        "storm: {} answers, {} wrong, {unknown} unknown, the latest verdict after {latest:?}",
+        failed.len(),
+        wrong.len()
+    ));
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
-    ensure!(verdicts.len() == failed.len(), "{} verdicts for {} answers", verdicts.len(), failed.len());
-    ensure!(unknown * 100 <= failed.len(), "{unknown} of {} are unknown", failed.len());
+    ensure!(
+        verdicts.len() == failed.len(),
+        "{} verdicts for {} answers",
+        verdicts.len(),
+        failed.len()
+    );
+    ensure!(
+        unknown * 100 <= failed.len(),
+        "{unknown} of {} are unknown",
+        failed.len()
+    );
     Ok(())
 }

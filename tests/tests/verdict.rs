@@ -22,14 +22,17 @@ fn real_verdicts_keep_to_the_schema() -> Result<()> {
     let gateway = Nginx::before(&upstream.addr)?;
     let mut watch = Watch::over(&gateway)?;
     each(&gateway, &mut watch)?;
-    let Some(report) = watch.end()? else { return Ok(()) };
+    let Some(report) = watch.end()? else {
+        return Ok(());
+    };
     validate(&report)
 }
 
 /// By Python's reference implementation, so that the schema is read as the world reads it.
 fn validate(report: &Report) -> Result<()> {
     let python = venv::environment("schema", &["jsonschema"])?.join("bin/python");
-    let lines = std::env::temp_dir().join(format!("probe502-verdicts-{}.jsonl", std::process::id()));
+    let lines =
+        std::env::temp_dir().join(format!("probe502-verdicts-{}.jsonl", std::process::id()));
     std::fs::write(&lines, &report.output)?;
     let script = "import json, sys, jsonschema
 check = jsonschema.Draft202012Validator(json.load(open(sys.argv[1]))).iter_errors
@@ -37,9 +40,16 @@ for line in open(sys.argv[2]):
     for error in check(json.loads(line)):
         sys.exit(f'{error.json_path}: {error.message}')";
     let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/verdict.schema.json");
-    let output = Command::new(python).args(["-c", script, schema]).arg(&lines).output()?;
+    let output = Command::new(python)
+        .args(["-c", script, schema])
+        .arg(&lines)
+        .output()?;
     std::fs::remove_file(&lines)?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(())
 }
 
@@ -49,8 +59,12 @@ fn the_query_is_dropped() -> Result<()> {
         return Ok(());
     }
     let mut stage = Stage::faulty(&[])?;
-    let answer = stage.gateway.get(&format!("/fault/says-502/{}?token=sesame", next_id()))?;
-    stage.watch.expect(&answer, "relayed.upstream", Sure::Proven);
+    let answer = stage
+        .gateway
+        .get(&format!("/fault/says-502/{}?token=sesame", next_id()))?;
+    stage
+        .watch
+        .expect(&answer, "relayed.upstream", Sure::Proven);
     // The watch itself finds the word in no line of the output.
     stage.end()
 }
@@ -62,12 +76,18 @@ fn each_try_of_a_request_is_listed() -> Result<()> {
     }
     let (one, other) = (Upstream::faulty(&[])?, Upstream::faulty(&[])?);
     let both = vec![one.addr.clone(), other.addr.clone()];
-    let gateway = Nginx::start(&Plan { upstreams: both, ..Plan::before("") })?;
+    let gateway = Nginx::start(&Plan {
+        upstreams: both,
+        ..Plan::before("")
+    })?;
     let mut watch = Watch::over(&gateway)?;
     let answer = fault("close-without-answer").ask(&gateway)?;
     if let Some(seen) = watch.expect(&answer, "app.closed-without-answer", Sure::Proven) {
         let attempts = seen.verdict["attempts"].as_array().context("attempts")?;
-        let mut dialled: Vec<_> = attempts.iter().filter_map(|attempt| attempt["addr"].as_str()).collect();
+        let mut dialled: Vec<_> = attempts
+            .iter()
+            .filter_map(|attempt| attempt["addr"].as_str())
+            .collect();
         dialled.sort_unstable();
         let mut expected = [one.addr.as_str(), other.addr.as_str()];
         expected.sort_unstable();
@@ -84,7 +104,10 @@ fn a_failure_that_a_retry_hid_is_no_verdict() -> Result<()> {
     let live = Upstream::faulty(&[])?;
     let dead = probe502_tests::nginx::free_port("127.0.0.1")?;
     let upstreams = vec![format!("127.0.0.1:{dead} max_fails=0"), live.addr.clone()];
-    let gateway = Nginx::start(&Plan { upstreams, ..Plan::before("") })?;
+    let gateway = Nginx::start(&Plan {
+        upstreams,
+        ..Plan::before("")
+    })?;
     let watch = Watch::over(&gateway)?;
     for _ in 0..4 {
         ensure!(gateway.get("/ok")?.status == 200);
