@@ -16,7 +16,9 @@ fn object() -> Result<(), Box<dyn std::error::Error>> {
         Some(fresh) => PathBuf::from(fresh),
         None => PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../ebpf/probe502.bpf.o"),
     };
-    let object = object.canonicalize().map_err(|error| format!("{}: {error}", object.display()))?;
+    let object = object
+        .canonicalize()
+        .map_err(|error| format!("{}: {error}", object.display()))?;
     println!("cargo::rerun-if-changed={}", object.display());
     println!("cargo::rustc-env=PROBE502_BPF_OBJECT={}", object.display());
     Ok(())

@@ -109,7 +109,12 @@ pub fn now() -> u64 {
 /// The records' first member.
 #[inline(always)]
 pub fn header<T>(kind: u16, netns: u32) -> Header {
-    Header { kind, size: size_of::<T>() as u16, netns, at: now() }
+    Header {
+        kind,
+        size: size_of::<T>() as u16,
+        netns,
+        at: now(),
+    }
 }
 
 impl Connection {
@@ -118,6 +123,17 @@ impl Connection {
     pub fn remember(&mut self, sock: Sock) {
         sock.write_tuple(&mut self.tuple);
         self.netns = sock.netns();
+    }
+
+    /// The kernel skips a hook that interrupts itself on one processor (`recursion_misses`): what
+    /// an earlier change of state should have told is taken from the socket as it is now.
+    #[inline(always)]
+    pub fn catch_up(&mut self, sock: Sock) {
+        self.remember(sock);
+        self.flags |= flag::ESTABLISHED;
+        if self.established_at == 0 {
+            self.established_at = now();
+        }
     }
 
     #[inline(always)]
@@ -164,9 +180,11 @@ pub fn send(connection: &Connection, moment: &Moment) {
 #[inline(always)]
 pub fn hold_back(connection: &Connection, moment: &Moment) {
     let tid = kernel::tid(kernel::current());
-    let place = HELD_BACK.get_ptr_mut(&tid).or_else(|| {
-        HELD_BACK.insert(&tid, &BLANK, 0).ok()?;
-        HELD_BACK.get_ptr_mut(&tid)
+    // By reference: a copy would not fit the stack.
+    let blank: &Flow = &BLANK;
+    let place = HELD_BACK.get_ptr_mut(tid).or_else(|| {
+        HELD_BACK.insert(tid, blank, 0).ok()?;
+        HELD_BACK.get_ptr_mut(tid)
     });
     if let Some(place) = place {
         // SAFETY: only this thread writes its own element, and it is running this program.
@@ -177,7 +195,9 @@ pub fn hold_back(connection: &Connection, moment: &Moment) {
 /// Sends what was held back for this thread, once.
 #[inline(always)]
 pub fn send_held_back(tid: u32) {
-    let Some(place) = HELD_BACK.get_ptr_mut(&tid) else { return };
+    let Some(place) = HELD_BACK.get_ptr_mut(tid) else {
+        return;
+    };
     // SAFETY: only this thread writes its own element, and it is running this program.
     let flow = unsafe { &mut *place };
     if flow.header.kind != 0 {
@@ -229,5 +249,9 @@ fn fill(to: &mut Flow, from: &Connection, moment: &Moment) {
 /// The flag that says whether the running task is dying.
 #[inline(always)]
 pub fn dying() -> u16 {
-    if kernel::is_exiting(kernel::current()) { flag::DYING } else { 0 }
+    if kernel::is_exiting(kernel::current()) {
+        flag::DYING
+    } else {
+        0
+    }
 }

@@ -14,7 +14,11 @@ pub fn ends_within<const N: usize>(bytes: &[u8; N], length: u32) -> bool {
         if left <= 0 {
             return false;
         }
-        let beyond = if left >= 8 { 0 } else { u64::MAX << (left as u64 * 8) };
+        let beyond = if left >= 8 {
+            0
+        } else {
+            u64::MAX << (left as u64 * 8)
+        };
         let (here, before) = (word(bytes, index), word(bytes, index - 1));
         let line_before = equal(word(bytes, index - 2), b'\n');
         let empty = equal(before, b'\n') | (equal(before, b'\r') & line_before);

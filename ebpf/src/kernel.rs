@@ -136,7 +136,8 @@ impl Sock {
             return None;
         }
         let told = last.plus(u64::from(layout!(skb_cb)));
-        told.read::<u32>(layout!(exterr_errno)).map(|errno| errno as u16)
+        told.read::<u32>(layout!(exterr_errno))
+            .map(|errno| errno as u16)
     }
 
     /// `close(2)` has begun: both directions are shut (`SHUTDOWN_MASK`).
@@ -222,7 +223,9 @@ pub fn write_task(task: Kernel, to: &mut Task) {
     to.tid = tid(task);
     to.parent = task.follow(layout!(task_real_parent)).map_or(0, tgid);
     let cred = task.follow(layout!(task_cred));
-    to.uid = cred.and_then(|cred| cred.read(layout!(cred_uid))).unwrap_or(0);
+    to.uid = cred
+        .and_then(|cred| cred.read(layout!(cred_uid)))
+        .unwrap_or(0);
     task.copy(layout!(task_comm), &mut to.comm);
 }
 

@@ -3,6 +3,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
+    helpers::bpf_get_current_pid_tgid,
     helpers::generated::{bpf_get_socket_cookie, bpf_probe_read_user},
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
@@ -34,7 +35,12 @@ fn sent(socket: *const c_void, message: *const c_void) -> Option<()> {
     let buffer = buffer(Kernel::at(message)?);
     if begins(connection, received) {
         let (base, length) = buffer?;
-        begin(connection, received, tcp.written());
+        begin(
+            connection,
+            bpf_get_current_pid_tgid() as u32,
+            received,
+            tcp.written(),
+        );
         let length = read_user(&mut connection.said_head, base, length);
         connection.said_head_length = length;
         let status = status(&connection.said_head, length);
@@ -57,7 +63,11 @@ fn append(connection: &mut Connection, base: u64, length: u64) {
     else {
         return;
     };
-    let size = if length > u64::from(room) { room } else { length as u32 };
+    let size = if length > u64::from(room) {
+        room
+    } else {
+        length as u32
+    };
     // SAFETY: at most the room that is left; the helper checks the source.
     let failed = unsafe { bpf_probe_read_user(place.cast(), size, base as *const _) };
     if failed == 0 {
@@ -81,8 +91,8 @@ pub fn head_room(head: &mut [u8; HEAD], used: u16) -> Option<(*mut u8, u32)> {
 #[inline(always)]
 fn connection_of(socket: *const c_void, sock: Sock) -> Option<&'static mut Connection> {
     if let Some(known) = connection::of(socket) {
-        if known.netns == 0 {
-            known.remember(sock);
+        if known.tuple.local_port == [0; 2] {
+            known.catch_up(sock);
         }
         return Some(known);
     }
@@ -108,29 +118,19 @@ pub fn begins(connection: &Connection, received: u64) -> bool {
 }
 
 #[inline(always)]
-pub fn begin(connection: &mut Connection, received: u64, written: u32) {
+pub fn begin(connection: &mut Connection, tid: u32, received: u64, written: u32) {
     connection.heard_before_at = connection.heard_at;
     connection.said_at = connection.spoke_at;
     connection.said = connection.said.wrapping_add(1);
     connection.received_mark = received;
     connection.said_mark = written;
     connection.speaker = HOLDER;
-    connection.heard_head_length = if connection.role == role::DIALLED {
-        0
-    } else {
-        connection.heard_head_length
-    };
     if connection.role == role::DIALLED {
-        own(connection);
+        connection.heard_head_length = 0;
     }
-}
-
-/// Who asks on it now: another thread, where several share a pool.
-#[inline(always)]
-fn own(connection: &mut Connection) {
-    let current = kernel::current();
-    if kernel::tid(current) != connection.owner.tid {
-        kernel::write_task(current, &mut connection.owner);
+    // Another thread may ask on it now, where several share a pool.
+    if connection.role == role::DIALLED && tid != connection.owner.tid {
+        kernel::write_task(kernel::current(), &mut connection.owner);
     }
 }
 
@@ -196,8 +196,8 @@ fn buffer(message: Kernel) -> Option<(u64, u64)> {
     }
     if kind == layout!(iter_iovec) {
         let piece = Kernel::at(iterator.load::<u64>(layout!(iter_iov))? as *const c_void)?;
-        let base: u64 = piece.read(0)?;
-        let length: u64 = piece.read(IOVEC_LENGTH)?;
+        let base: u64 = piece.load(0)?;
+        let length: u64 = piece.load(IOVEC_LENGTH)?;
         return Some((base + skip, length.saturating_sub(skip)));
     }
     None
@@ -207,7 +207,11 @@ fn buffer(message: Kernel) -> Option<(u64, u64)> {
 #[inline(always)]
 fn read_user<const N: usize>(to: &mut [u8; N], base: u64, length: u64) -> u16 {
     const { assert!(N <= HEAD) };
-    let size = if length > N as u64 { N as u32 } else { length as u32 };
+    let size = if length > N as u64 {
+        N as u32
+    } else {
+        length as u32
+    };
     // SAFETY: at most N bytes go into an array of N; the helper checks the source.
     let failed = unsafe { bpf_probe_read_user(to.as_mut_ptr().cast(), size, base as *const _) };
     if failed == 0 { size as u16 } else { 0 }

@@ -14,7 +14,7 @@ use probe502_common::{HEAD, Tuple, flag, how, kind, role};
 use crate::{
     connection::{self, Connection, Moment, OTHER_END},
     header,
-    kernel::{Kernel, net_inum, write_mapped},
+    kernel::{self, Kernel, net_inum, write_mapped},
     layout::{is_watched, layout},
     messages,
 };
@@ -97,7 +97,8 @@ fn left(packet: *mut __sk_buff) -> Option<()> {
     connection.spoke_at = connection::now();
     let written = payload.sequence.wrapping_add(payload.length);
     if messages::begins(connection, received) {
-        messages::begin(connection, received, payload.sequence);
+        let tid = kernel::tid(kernel::current());
+        messages::begin(connection, tid, received, payload.sequence);
         connection.said_head_length = load(packet, &payload, &mut connection.said_head);
         let status = messages::status(&connection.said_head, connection.said_head_length);
         return messages::tell_if_watched(connection, status, received, written);
@@ -108,7 +109,12 @@ fn left(packet: *mut __sk_buff) -> Option<()> {
     }
     let mut peek = [0; 16];
     let length = load(packet, &payload, &mut peek);
-    messages::tell_if_watched(connection, messages::status(&peek, length), received, written)
+    messages::tell_if_watched(
+        connection,
+        messages::status(&peek, length),
+        received,
+        written,
+    )
 }
 
 #[inline(always)]
@@ -153,22 +159,27 @@ fn adopt(packet: *mut __sk_buff, socket: *mut bpf_sock) -> Option<&'static mut C
 
 #[inline(always)]
 fn payload(packet: *mut __sk_buff) -> Option<Payload> {
-    let first: u8 = read(packet, 0)?;
-    let tcp = match first >> 4 {
-        4 => u32::from(first & 15) * 4,
+    let ip: [u8; 8] = read(packet, 0)?;
+    let tcp = match ip[0] >> 4 {
+        4 => u32::from(ip[0] & 15) * 4,
         // IPv6 with extension headers before TCP is not followed: hosts do not send such.
-        6 if read::<u8>(packet, 6)? == 6 => 40,
+        6 if ip[6] == 6 => 40,
         _ => return None,
     };
-    let sequence: [u8; 4] = read(packet, tcp + 4)?;
-    let header = u32::from(read::<u8>(packet, tcp + 12)? >> 4) * 4;
-    let offset = tcp + header;
+    // From the sequence number to the header's own length (RFC 9293, 3.1).
+    let header: [u8; 12] = read(packet, tcp + 4)?;
+    let offset = tcp + u32::from(header[8] >> 4) * 4;
     // SAFETY: the context is valid.
     let length = unsafe { (*packet).len }.checked_sub(offset)?;
     if length == 0 {
         return None;
     }
-    Some(Payload { offset, length, sequence: u32::from_be_bytes(sequence) })
+    let sequence = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
+    Some(Payload {
+        offset,
+        length,
+        sequence,
+    })
 }
 
 #[inline(always)]
@@ -178,7 +189,7 @@ fn read<T: Copy>(packet: *mut __sk_buff, offset: u32) -> Option<T> {
     // SAFETY: the helper writes `size` bytes into a `T`, or fails.
     let failed =
         unsafe { bpf_skb_load_bytes(packet.cast(), offset, value.as_mut_ptr().cast(), size) };
-    // SAFETY: on success all bytes are written; `T` is an integer or an array of bytes.
+    // SAFETY: on success all bytes are written; `T` is an array of bytes.
     (failed == 0).then(|| unsafe { value.assume_init() })
 }
 
@@ -197,11 +208,12 @@ fn bounded(length: u32, most: u32) -> Option<u32> {
 /// Copies the payload's start; returns how many bytes.
 #[inline(always)]
 fn load<const N: usize>(packet: *mut __sk_buff, payload: &Payload, to: &mut [u8; N]) -> u16 {
-    let Some(size) = bounded(payload.length, N as u32) else { return 0 };
-    // SAFETY: at most N bytes go into an array of N.
-    let failed = unsafe {
-        bpf_skb_load_bytes(packet.cast(), payload.offset, to.as_mut_ptr().cast(), size)
+    let Some(size) = bounded(payload.length, N as u32) else {
+        return 0;
     };
+    // SAFETY: at most N bytes go into an array of N.
+    let failed =
+        unsafe { bpf_skb_load_bytes(packet.cast(), payload.offset, to.as_mut_ptr().cast(), size) };
     if failed == 0 { size as u16 } else { 0 }
 }
 
@@ -212,8 +224,14 @@ fn append(packet: *mut __sk_buff, payload: &Payload, connection: &mut Connection
     let Some((place, room)) = messages::head_room(head, connection.heard_head_length) else {
         return;
     };
-    let Some(size) = bounded(if payload.length > room { room } else { payload.length }, HEAD as u32)
-    else {
+    let Some(size) = bounded(
+        if payload.length > room {
+            room
+        } else {
+            payload.length
+        },
+        HEAD as u32,
+    ) else {
         return;
     };
     // SAFETY: at most the room that is left.
@@ -231,7 +249,9 @@ fn scan(packet: *mut __sk_buff, payload: &Payload, connection: &mut Connection) 
     if payload.length < DEEP as u32 {
         return;
     }
-    let Some(place) = SCRATCH.get_ptr_mut(0) else { return };
+    let Some(place) = SCRATCH.get_ptr_mut(0) else {
+        return;
+    };
     // SAFETY: this processor's own element; the hook runs with softirqs held, so not twice at once.
     let bytes = unsafe { &mut *place };
     if usize::from(load(packet, payload, bytes)) != DEEP {
@@ -253,7 +273,9 @@ pub fn netns(packet: Kernel) -> u32 {
         let route = Kernel::at((route & !1) as *const _)?;
         route.follow(layout!(dst_dev))
     });
-    device.and_then(|device| device.follow(layout!(dev_net))).map_or(0, net_inum)
+    device
+        .and_then(|device| device.follow(layout!(dev_net)))
+        .map_or(0, net_inum)
 }
 
 /// Where a kernel packet's IP and TCP headers are; `None` where it is not TCP.
@@ -274,9 +296,17 @@ impl Headers {
         match first >> 4 {
             4 if ip.read::<u8>(9)? == 6 => {
                 let tcp = ip.plus(u64::from(first & 15) * 4);
-                Some(Self { ip, tcp, is_v4: true })
+                Some(Self {
+                    ip,
+                    tcp,
+                    is_v4: true,
+                })
             }
-            6 if ip.read::<u8>(6)? == 6 => Some(Self { ip, tcp: ip.plus(40), is_v4: false }),
+            6 if ip.read::<u8>(6)? == 6 => Some(Self {
+                ip,
+                tcp: ip.plus(40),
+                is_v4: false,
+            }),
             _ => None,
         }
     }

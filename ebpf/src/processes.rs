@@ -56,7 +56,9 @@ pub fn oom_victim(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn exited(task: *const c_void) -> Option<()> {
     let task = Kernel::at(task)?;
-    let live: u32 = task.follow(layout!(task_signal))?.read(layout!(signal_live))?;
+    let live: u32 = task
+        .follow(layout!(task_signal))?
+        .read(layout!(signal_live))?;
     if live != 0 {
         return None;
     }

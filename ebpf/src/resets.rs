@@ -14,7 +14,11 @@ use crate::{
 
 #[btf_tracepoint(function = "tcp_send_reset")]
 pub fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
-    let reason = if layout!(reset_has_reason) == 1 { ctx.arg(2) } else { u32::MAX };
+    let reason = if layout!(reset_has_reason) == 1 {
+        ctx.arg(2)
+    } else {
+        u32::MAX
+    };
     reset_sent(ctx.arg(0), ctx.arg(1), reason);
     0
 }
@@ -35,8 +39,14 @@ pub fn inet_sk_error_report(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn reset_sent(socket: *const c_void, packet: *const c_void, reason: u32) -> Option<()> {
     // A RST that a dialling socket sends is a consequence: its holder gave up.
-    let known = if socket.is_null() { None } else { connection::of(socket) };
-    let (cookie, role) = known.as_ref().map_or((0, role::UNKNOWN), |known| (known.cookie, known.role));
+    let known = if socket.is_null() {
+        None
+    } else {
+        connection::of(socket)
+    };
+    let (cookie, role) = known
+        .as_ref()
+        .map_or((0, role::UNKNOWN), |known| (known.cookie, known.role));
     if role == role::DIALLED {
         return None;
     }

@@ -9,7 +9,7 @@ use aya_ebpf::{
 use probe502_common::{HEAD, Listener, flag, how, kind, role};
 
 use crate::{
-    connection::{self, Connection, HOLDER, Moment, NOBODY, OTHER_END},
+    connection::{self, Connection, HOLDER, Moment, NOBODY},
     emit, header, kernel,
     kernel::{Sock, TCP, TcpSock},
 };
@@ -54,9 +54,7 @@ fn changed(socket: *const c_void, old: u8, new: u8) -> Option<()> {
         (SYN_SENT, ESTABLISHED) => connected(socket, sock),
         (SYN_RECV, ESTABLISHED) => accepted(socket, sock),
         (ESTABLISHED, CLOSE_WAIT) => fin_heard(socket),
-        (ESTABLISHED, FIN_WAIT1) | (CLOSE_WAIT, LAST_ACK) => {
-            let_go(socket, sock, how::FIN, old)
-        }
+        (ESTABLISHED, FIN_WAIT1) | (CLOSE_WAIT, LAST_ACK) => let_go(socket, sock, how::FIN, old),
         (ESTABLISHED | SYN_SENT | CLOSE_WAIT, CLOSE) => closed(socket, sock, old),
         _ => None,
     }
@@ -66,7 +64,9 @@ fn changed(socket: *const c_void, old: u8, new: u8) -> Option<()> {
 fn listener(socket: *const c_void, sock: Sock, kind: u16) -> Option<()> {
     // A port that the kernel chose is given back before the listener's end is told.
     let kept = if kind == kind::LISTENS {
-        connection::of_new(socket).map(|made| made.remember(sock));
+        if let Some(made) = connection::of_new(socket) {
+            made.remember(sock);
+        }
         None
     } else {
         connection::of(socket)
@@ -105,11 +105,7 @@ fn accepted(socket: *const c_void, sock: Sock) -> Option<()> {
 
 /// A socket may dial again after a failure: nothing of the earlier life stays.
 #[inline(always)]
-fn begin(
-    socket: *const c_void,
-    sock: Sock,
-    role: u8,
-) -> Option<&'static mut Connection> {
+fn begin(socket: *const c_void, sock: Sock, role: u8) -> Option<&'static mut Connection> {
     let connection = connection::of_new(socket)?;
     // SAFETY: the helper checks the socket.
     connection.cookie = unsafe { bpf_get_socket_cookie(socket.cast_mut()) };
@@ -153,7 +149,11 @@ fn closed(socket: *const c_void, sock: Sock, old: u8) -> Option<()> {
         return None;
     }
     let how = if !sock.is_closing() {
-        if sock.is_held() { how::RELEASED } else { how::QUEUED }
+        if sock.is_held() {
+            how::RELEASED
+        } else {
+            how::QUEUED
+        }
     } else if old == SYN_SENT {
         how::RELEASED
     } else if sock.tcp()?.unread() > 0 {
@@ -187,8 +187,16 @@ fn let_go(socket: *const c_void, sock: Sock, how: u8, state: u8) -> Option<()> {
         return None;
     }
     connection.gone = 1;
-    if connection.netns == 0 {
+    if connection.tuple.local_port == [0; 2] {
         connection.remember(sock);
+    }
+    // Told by the state itself, should the kernel have skipped the hook when it changed.
+    if matches!(state, ESTABLISHED | CLOSE_WAIT) {
+        connection.flags |= flag::ESTABLISHED;
+    }
+    if state == CLOSE_WAIT && !connection.has(flag::FIN_HEARD) {
+        connection.flags |= flag::FIN_HEARD;
+        connection.fin_at = connection::now();
     }
     let tcp = sock.tcp()?;
     let received = connection.received(tcp);
@@ -254,11 +262,8 @@ fn worth(connection: &Connection, how: u8, received: u64, tcp: TcpSock) -> Worth
                 || is_dying();
             if told { Worth::Telling } else { Worth::Nothing }
         }
-        _ => match connection.speaker {
-            HOLDER | OTHER_END if heard_more && connection.said > 0 => Worth::Keeping,
-            HOLDER | OTHER_END => Worth::Telling,
-            _ => Worth::Telling,
-        },
+        _ if heard_more && connection.said > 0 => Worth::Keeping,
+        _ => Worth::Telling,
     }
 }
 
@@ -276,5 +281,8 @@ fn cut_short(connection: &Connection, tcp: TcpSock) -> bool {
     if connection.said == 0 || length > HEAD as u32 {
         return false;
     }
-    !header::ends_within(&connection.said_head, u32::from(connection.said_head_length))
+    !header::ends_within(
+        &connection.said_head,
+        u32::from(connection.said_head_length),
+    )
 }

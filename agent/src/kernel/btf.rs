@@ -21,9 +21,14 @@ struct Bytes(Vec<u8>);
 impl Readable for Bytes {
     fn read(&self, offset: u64, buffer: &mut [u8]) -> btfparse::Result<()> {
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let bytes = start.checked_add(buffer.len()).and_then(|end| self.0.get(start..end));
+        let bytes = start
+            .checked_add(buffer.len())
+            .and_then(|end| self.0.get(start..end));
         let bytes = bytes.ok_or_else(|| {
-            btfparse::Error::new(btfparse::ErrorKind::IOError, "the kernel's BTF is cut short")
+            btfparse::Error::new(
+                btfparse::ErrorKind::IOError,
+                "the kernel's BTF is cut short",
+            )
         })?;
         buffer.copy_from_slice(bytes);
         Ok(())
@@ -40,7 +45,9 @@ impl KernelTypes {
             ))
         })?;
         let types = TypeInformation::new(&Bytes(bytes));
-        types.map(Self).map_err(|error| anyhow!("{PLACE} is not understood: {error:?}"))
+        types
+            .map(Self)
+            .map_err(|error| anyhow!("{PLACE} is not understood: {error:?}"))
     }
 
     /// A member's offset in bytes, and its first bit within that byte.
@@ -54,17 +61,31 @@ impl KernelTypes {
 
     /// An enum's value by its name.
     pub fn value(&self, enumeration: &str, name: &str) -> Option<u32> {
-        self.values(enumeration).into_iter().find(|(_, known)| known == name).map(|(value, _)| value)
+        self.values(enumeration)
+            .into_iter()
+            .find(|(_, known)| known == name)
+            .map(|(value, _)| value)
     }
 
     /// The arguments of a tracepoint as types' ids, without the leading `void *` of its typedef.
     /// `None` where this kernel has no such tracepoint.
     pub fn arguments(&self, tracepoint: &str) -> Option<Vec<u32>> {
         let typedef = self.0.id_of(&format!("btf_trace_{tracepoint}"))?;
-        let TypeVariant::Typedef(typedef) = self.0.from_id(typedef)? else { return None };
+        let TypeVariant::Typedef(typedef) = self.0.from_id(typedef)? else {
+            return None;
+        };
         let function = self.0.pointee_tid(*typedef.tid()).ok()?;
-        let TypeVariant::FuncProto(function) = self.0.from_id(function)? else { return None };
-        Some(function.parameter_list().iter().skip(1).map(|parameter| parameter.tid()).collect())
+        let TypeVariant::FuncProto(function) = self.0.from_id(function)? else {
+            return None;
+        };
+        Some(
+            function
+                .parameter_list()
+                .iter()
+                .skip(1)
+                .map(|parameter| parameter.tid())
+                .collect(),
+        )
     }
 
     /// Whether a type is a pointer.
@@ -81,8 +102,14 @@ impl KernelTypes {
     }
 
     fn stripped(&self, enumeration: &str, prefix: &str) -> BTreeMap<u32, String> {
-        let strip = |name: String| name.strip_prefix(prefix).map_or(name.clone(), str::to_owned);
-        self.values(enumeration).into_iter().map(|(value, name)| (value, strip(name))).collect()
+        let strip = |name: String| {
+            name.strip_prefix(prefix)
+                .map_or(name.clone(), str::to_owned)
+        };
+        self.values(enumeration)
+            .into_iter()
+            .map(|(value, name)| (value, strip(name)))
+            .collect()
     }
 
     fn values(&self, enumeration: &str) -> Vec<(u32, String)> {
@@ -95,6 +122,8 @@ impl KernelTypes {
             Integer32Value::Unsigned(value) => value,
         };
         let named = found.named_value_list().iter();
-        named.map(|named| (number(named.value), named.name.clone())).collect()
+        named
+            .map(|named| (number(named.value), named.name.clone()))
+            .collect()
     }
 }

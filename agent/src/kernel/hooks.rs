@@ -9,9 +9,7 @@ use aya::programs::{
 };
 use aya::{Btf, Ebpf};
 use rustix::fs::{Mode, OFlags, openat};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen,
-};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 use super::Options;
 use super::btf::KernelTypes;
@@ -55,13 +53,13 @@ enum Place {
     Egress,
 }
 
-const fn row(
-    name: &'static str,
-    place: Place,
-    arguments: usize,
-    without: &'static str,
-) -> Row {
-    Row { name, place, arguments, without }
+const fn row(name: &'static str, place: Place, arguments: usize, without: &'static str) -> Row {
+    Row {
+        name,
+        place,
+        arguments,
+        without,
+    }
 }
 
 const ROWS: &[Row] = &[
@@ -101,17 +99,42 @@ const ROWS: &[Row] = &[
         2,
         "who reset or refused, and the kernel's reason",
     ),
-    row("tcp_receive_reset", Place::Tracepoint("tcp_receive_reset"), 1, "resets that arrived"),
+    row(
+        "tcp_receive_reset",
+        Place::Tracepoint("tcp_receive_reset"),
+        1,
+        "resets that arrived",
+    ),
     row(
         "inet_sk_error_report",
         Place::Tracepoint("inet_sk_error_report"),
         1,
         "ICMP errors that arrived",
     ),
-    row("process_exit", Place::Tracepoint("sched_process_exit"), 1, "deaths of processes"),
-    row("signal_sent", Place::Tracepoint("signal_generate"), 3, "who killed a process"),
-    row("oom_victim", Place::Tracepoint("mark_victim"), 1, "OOM kills"),
-    row("kfree_skb", Place::Tracepoint("kfree_skb"), 3, "packets that a firewall dropped"),
+    row(
+        "process_exit",
+        Place::Tracepoint("sched_process_exit"),
+        1,
+        "deaths of processes",
+    ),
+    row(
+        "signal_sent",
+        Place::Tracepoint("signal_generate"),
+        3,
+        "who killed a process",
+    ),
+    row(
+        "oom_victim",
+        Place::Tracepoint("mark_victim"),
+        1,
+        "OOM kills",
+    ),
+    row(
+        "kfree_skb",
+        Place::Tracepoint("kfree_skb"),
+        3,
+        "packets that a firewall dropped",
+    ),
 ];
 
 /// Attaches every row that this kernel takes; an error only where nothing could be seen at all.
@@ -131,7 +154,12 @@ pub fn attach(
                 Err(error) => HookState::Missing(reason(&error)),
             },
         };
-        hooks.push(Hook { name: row.name, attach: place(row.place), without: row.without, state });
+        hooks.push(Hook {
+            name: row.name,
+            attach: place(row.place),
+            without: row.without,
+            state,
+        });
     }
     Ok(hooks)
 }
@@ -139,7 +167,9 @@ pub fn attach(
 /// Two hooks see what leaves: the second is for kernels that lack the first.
 fn not_chosen(row: &Row, options: &Options, so_far: &[Hook]) -> Option<String> {
     let is_attached = |name: &str| {
-        so_far.iter().any(|hook| hook.name == name && matches!(hook.state, HookState::Attached))
+        so_far
+            .iter()
+            .any(|hook| hook.name == name && matches!(hook.state, HookState::Attached))
     };
     match row.name {
         "tcp_sendmsg" if options.force_egress => Some("packet_out was asked for instead".into()),
@@ -150,17 +180,28 @@ fn not_chosen(row: &Row, options: &Options, so_far: &[Hook]) -> Option<String> {
 
 /// One line: where the verifier refused a program, the last thing that it said.
 fn reason(error: &anyhow::Error) -> String {
-    if let Some(ProgramError::LoadError { io_error, verifier_log }) = error.downcast_ref() {
+    if let Some(ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    }) = error.downcast_ref()
+    {
         let log = verifier_log.to_string();
-        let said = log.lines().rfind(|line| line.contains(' ') && !is_statistic(line));
-        return format!("the kernel refused the program: {io_error}: {}", said.unwrap_or_default());
+        let said = log
+            .lines()
+            .rfind(|line| line.contains(' ') && !is_statistic(line));
+        return format!(
+            "the kernel refused the program: {io_error}: {}",
+            said.unwrap_or_default()
+        );
     }
     format!("{error:#}")
 }
 
 /// The verifier ends with figures about its own work (`kernel/bpf/verifier.c`).
 fn is_statistic(line: &str) -> bool {
-    ["verification time", "stack depth", "processed"].iter().any(|start| line.starts_with(start))
+    ["verification time", "stack depth", "processed"]
+        .iter()
+        .any(|start| line.starts_with(start))
 }
 
 fn attach_row(
@@ -170,12 +211,19 @@ fn attach_row(
     btf: &Btf,
     cgroup: &anyhow::Result<File>,
 ) -> anyhow::Result<()> {
-    let program = programs.program_mut(row.name).context("the object has no such program")?;
+    let program = programs
+        .program_mut(row.name)
+        .context("the object has no such program")?;
     let direction = match row.place {
         Place::Tracepoint(tracepoint) => {
-            let arguments = types.arguments(tracepoint).context("this kernel has no such hook")?;
+            let arguments = types
+                .arguments(tracepoint)
+                .context("this kernel has no such hook")?;
             let (has, needs) = (arguments.len(), row.arguments);
-            anyhow::ensure!(has >= needs, "this kernel's hook has {has} arguments, not {needs}");
+            anyhow::ensure!(
+                has >= needs,
+                "this kernel's hook has {has} arguments, not {needs}"
+            );
             let program: &mut BtfTracePoint = program.try_into()?;
             program.load(tracepoint, btf)?;
             program.attach()?;
@@ -184,7 +232,9 @@ fn attach_row(
         Place::Ingress => CgroupSkbAttachType::Ingress,
         Place::Egress => CgroupSkbAttachType::Egress,
     };
-    let cgroup = cgroup.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    let cgroup = cgroup
+        .as_ref()
+        .map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let program: &mut CgroupSkb = program.try_into()?;
     program.load()?;
     program.attach(cgroup, direction, CgroupAttachMode::Single)?;
@@ -224,7 +274,9 @@ fn own_mount() -> rustix::io::Result<File> {
 
 /// The mount point of cgroup2, its octal escapes undone (proc_pid_mounts(5)).
 fn unified(mounts: &str) -> Option<String> {
-    let mut fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let mut fields = mounts
+        .lines()
+        .map(|line| line.split(' ').collect::<Vec<_>>());
     let found = fields.find(|fields| fields.get(2) == Some(&"cgroup2"))?;
     Some(found.get(1)?.replace("\\040", " "))
 }

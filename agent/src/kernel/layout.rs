@@ -73,7 +73,9 @@ fn packets(types: &KernelTypes, layout: &mut Layout) {
     layout.dst_dev = first(types, "dst_entry", &["dev", "dev_rcu"]);
     let dropped = types.value("skb_drop_reason", "SKB_DROP_REASON_NETFILTER_DROP");
     layout.netfilter_drop = dropped.unwrap_or(ABSENT);
-    let arguments = types.arguments("tcp_send_reset").map_or(0, |arguments| arguments.len());
+    let arguments = types
+        .arguments("tcp_send_reset")
+        .map_or(0, |arguments| arguments.len());
     layout.reset_has_reason = u32::from(arguments >= 3);
 }
 
@@ -90,18 +92,25 @@ fn tasks(types: &KernelTypes, layout: &mut Layout) {
     layout.signal_live = offset(types, "signal_struct", "live");
     layout.cred_uid = offset(types, "cred", "uid");
     layout.siginfo_code = offset(types, "kernel_siginfo", "si_code");
-    let victim = types.arguments("mark_victim").and_then(|arguments| arguments.first().copied());
+    let victim = types
+        .arguments("mark_victim")
+        .and_then(|arguments| arguments.first().copied());
     layout.victim_is_task = u32::from(victim.is_some_and(|id| types.is_pointer(id)));
 }
 
 fn offset(types: &KernelTypes, structure: &str, member: &str) -> u32 {
-    types.offset(structure, member).map_or(ABSENT, |(byte, _)| byte)
+    types
+        .offset(structure, member)
+        .map_or(ABSENT, |(byte, _)| byte)
 }
 
 /// The first name that this kernel uses for a member that was renamed.
 fn first(types: &KernelTypes, structure: &str, names: &[&str]) -> u32 {
     let known = |name: &&str| types.offset(structure, name);
-    names.iter().find_map(known).map_or(ABSENT, |(byte, _)| byte)
+    names
+        .iter()
+        .find_map(known)
+        .map_or(ABSENT, |(byte, _)| byte)
 }
 
 /// Bit n of word n/64 is status 400 + n.
@@ -148,6 +157,9 @@ mod tests {
             .filter(|(_, word)| *word == ABSENT.to_ne_bytes())
             .map(|(index, _)| index)
             .collect();
-        assert!(absent.is_empty(), "absent: the members numbered {absent:?} of Layout");
+        assert!(
+            absent.is_empty(),
+            "absent: the members numbered {absent:?} of Layout"
+        );
     }
 }

@@ -63,8 +63,12 @@ impl Kernel {
             .load(OBJECT)
             .context("the kernel refused the maps of probe502's object")?;
         let hooks = hooks::attach(&mut programs, &types, options)?;
-        let events = programs.take_map("EVENTS").context("the object has no map EVENTS")?;
-        let counts = programs.take_map("COUNTS").context("the object has no map COUNTS")?;
+        let events = programs
+            .take_map("EVENTS")
+            .context("the object has no map EVENTS")?;
+        let counts = programs
+            .take_map("COUNTS")
+            .context("the object has no map COUNTS")?;
         Ok(Self {
             hooks,
             names: types.names(),
@@ -101,7 +105,10 @@ impl Kernel {
 
     /// Records that the kernel side sent so far, by kind.
     pub fn emitted(&self) -> BTreeMap<&'static str, u64> {
-        KINDS.iter().map(|(number, name)| (*name, self.count(*number))).collect()
+        KINDS
+            .iter()
+            .map(|(number, name)| (*name, self.count(*number)))
+            .collect()
     }
 
     fn count(&self, kind: u16) -> u64 {
@@ -133,8 +140,12 @@ pub fn now() -> Timestamp {
 
 /// Socket storage in tracing programs shows in no BTF: the one thing that only the release tells.
 fn check_release(release: &str) -> Result<(), Blocked> {
-    let mut numbers = release.split(['.', '-', '+']).map_while(|part| part.parse::<u32>().ok());
-    let (Some(major), Some(minor)) = (numbers.next(), numbers.next()) else { return Ok(()) };
+    let mut numbers = release
+        .split(['.', '-', '+'])
+        .map_while(|part| part.parse::<u32>().ok());
+    let (Some(major), Some(minor)) = (numbers.next(), numbers.next()) else {
+        return Ok(());
+    };
     if (major, minor) >= FLOOR {
         return Ok(());
     }
