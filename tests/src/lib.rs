@@ -7,6 +7,7 @@ pub mod firewall;
 pub mod lines;
 pub mod netns;
 pub mod nginx;
+pub mod place;
 pub mod repertoire;
 pub mod running;
 pub mod skip;

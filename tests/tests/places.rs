@@ -1,20 +1,22 @@
 //! The same faults seen by the other hook, over IPv6, and across namespaces with packets elsewhere.
 
-use anyhow::Result;
-use probe502_tests::netns::Netns;
-use probe502_tests::nginx::{Nginx, Plan};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use probe502_tests::client::next_id;
+use probe502_tests::firewall::Firewall;
+use probe502_tests::place::Place;
 use probe502_tests::repertoire::each;
+use probe502_tests::running::signal;
 use probe502_tests::skip::{skip, unable};
-use probe502_tests::upstream::Upstream;
-use probe502_tests::watch::Watch;
+use probe502_tests::watch::{Sure, Watch};
 
 #[test]
 fn on_loopback() -> Result<()> {
     if unable() {
         return Ok(());
     }
-    let upstream = Upstream::faulty(&[])?;
-    everything(&Nginx::before(&upstream.addr)?, &[])
+    everything(&Place::loopback(), &[])
 }
 
 #[test]
@@ -22,83 +24,114 @@ fn by_cgroup_egress() -> Result<()> {
     if unable() {
         return Ok(());
     }
-    let upstream = Upstream::faulty(&[])?;
-    everything(&Nginx::before(&upstream.addr)?, &["--force-egress"])
+    everything(&Place::loopback(), &["--force-egress"])
 }
 
 #[test]
 fn over_ipv6() -> Result<()> {
-    if unable() {
+    if unable() || without_ipv6() {
         return Ok(());
     }
-    if !std::path::Path::new("/proc/net/if_inet6").exists() {
-        skip("this kernel has no IPv6");
-        return Ok(());
-    }
-    let upstream = Upstream::faulty(&["--host", "::1"])?;
-    everything(
-        &Nginx::start(&Plan {
-            host: "::1".into(),
-            ..Plan::before(&upstream.addr)
-        })?,
-        &[],
-    )
+    everything(&Place::ipv6(), &[])
 }
 
 #[test]
 fn over_ipv6_by_cgroup_egress() -> Result<()> {
-    if unable() {
+    if unable() || without_ipv6() {
         return Ok(());
     }
-    if !std::path::Path::new("/proc/net/if_inet6").exists() {
-        skip("this kernel has no IPv6");
-        return Ok(());
-    }
-    let upstream = Upstream::faulty(&["--host", "::1"])?;
-    everything(
-        &Nginx::start(&Plan {
-            host: "::1".into(),
-            ..Plan::before(&upstream.addr)
-        })?,
-        &["--force-egress"],
-    )
+    everything(&Place::ipv6(), &["--force-egress"])
 }
 
 #[test]
 fn across_namespaces_with_packets_on_the_other_processor() -> Result<()> {
-    if unable() {
+    if unable() || without_a_second_processor() {
         return Ok(());
     }
-    elsewhere(&[])
+    everything(&Place::elsewhere()?, &[])
 }
 
 #[test]
 fn across_namespaces_by_cgroup_egress() -> Result<()> {
-    if unable() {
+    if unable() || without_a_second_processor() {
         return Ok(());
     }
-    elsewhere(&["--force-egress"])
+    everything(&Place::elsewhere()?, &["--force-egress"])
 }
 
-fn elsewhere(options: &[&str]) -> Result<()> {
-    if std::thread::available_parallelism()?.get() < 2 {
+fn without_ipv6() -> bool {
+    let without = !std::path::Path::new("/proc/net/if_inet6").exists();
+    if without {
+        skip("this kernel has no IPv6");
+    }
+    without
+}
+
+fn without_a_second_processor() -> bool {
+    let without = std::thread::available_parallelism().is_ok_and(|count| count.get() < 2);
+    if without {
         skip("needs two processors");
-        return Ok(());
     }
-    let netns = Netns::make()?;
-    netns.steer(1)?;
-    let upstream = Upstream::faulty_at(Some(&netns.name), &["--host", &netns.host])?;
-    everything(
-        &Nginx::start(&Plan {
-            cpu: Some(0),
-            ..Plan::before(&upstream.addr)
-        })?,
-        options,
-    )
+    without
 }
 
-fn everything(gateway: &Nginx, options: &[&str]) -> Result<()> {
-    let mut watch = Watch::with(gateway, options)?;
-    each(gateway, &mut watch)?;
+fn everything(place: &Place, options: &[&str]) -> Result<()> {
+    broken(place, options)?;
+    refused(place, options)?;
+    raced(place, options)?;
+    rejected(place, options)
+}
+
+fn broken(place: &Place, options: &[&str]) -> Result<()> {
+    let upstream = place.upstream(&[])?;
+    let gateway = place.gateway(&upstream, true)?;
+    let mut watch = Watch::with(&gateway, options)?;
+    each(&gateway, &mut watch)?;
+    watch.end().map(drop)
+}
+
+fn refused(place: &Place, options: &[&str]) -> Result<()> {
+    let mut upstream = place.upstream(&["--share", "threads"])?;
+    let gateway = place.gateway(&upstream, false)?;
+    let mut watch = Watch::with(&gateway, options)?;
+    upstream.order("close", "closed")?;
+    let closed = gateway.get(&format!("/closed/{}", next_id()))?;
+    watch.expect(&closed, "listener.closed", Sure::Proven);
+    let again = format!("listen {}", upstream.port);
+    upstream.order(&again, "listening")?;
+    ensure!(gateway.get("/ok")?.status == 200);
+    signal(upstream.running.pid(), "KILL")?;
+    upstream.running.wait(Duration::from_secs(5))?;
+    let dead = gateway.get(&format!("/dead/{}", next_id()))?;
+    watch.expect(&dead, "process.killed.by-user", Sure::Proven);
+    watch.end().map(drop)
+}
+
+fn raced(place: &Place, options: &[&str]) -> Result<()> {
+    let upstream = place.upstream(&["--share", "threads", "--idle", "0.5"])?;
+    let gateway = place.gateway(&upstream, true)?;
+    let mut watch = Watch::with(&gateway, options)?;
+    let mut client = gateway.client()?;
+    ensure!(client.get("/ok")?.status == 200);
+    let fin = format!("tcp sport {} tcp flags & fin == fin drop", upstream.port);
+    let firewall = Firewall::rule(place.from_upstream(), &fin)?;
+    upstream.hears("idle-closed")?;
+    let answer = client.post(&format!("/fault/ok/{}", next_id()))?;
+    drop(firewall);
+    watch.expect(&answer, "keepalive.race", Sure::Proven);
+    watch.end().map(drop)
+}
+
+fn rejected(place: &Place, options: &[&str]) -> Result<()> {
+    let upstream = place.upstream(&["--share", "threads"])?;
+    let gateway = place.gateway(&upstream, false)?;
+    let mut watch = Watch::with(&gateway, options)?;
+    for way in ["tcp reset", "icmpx type admin-prohibited"] {
+        let rule = format!("tcp dport {} reject with {way}", upstream.port);
+        let firewall = Firewall::rule("output", &rule)?;
+        let answer = gateway.get(&format!("/fault/ok/{}", next_id()))?;
+        drop(firewall);
+        watch.expect(&answer, "net.filtered.reject", Sure::Proven);
+    }
     watch.end().map(drop)
 }

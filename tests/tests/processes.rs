@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use probe502_tests::cgroup::MemoryCgroup;
-use probe502_tests::client::next_id;
+use probe502_tests::client::{self, next_id};
 use probe502_tests::running::signal;
 use probe502_tests::skip::unable;
 use probe502_tests::stage::Stage;
@@ -78,6 +78,38 @@ fn an_exit_in_a_gunicorn_worker() -> Result<()> {
     // The master starts another worker; a request in between waits in the accept queue.
     let late = stage.gateway.get(&format!("/exit-late/{}", next_id()))?;
     stage.watch.expect(&late, "process.exit", Sure::Proven);
+    stage.end()
+}
+
+#[test]
+fn an_exit_of_uvicorn_and_the_refusal_after_it() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let mut stage = Stage::of(Upstream::uvicorn(&[])?)?;
+    let left = stage.gateway.get(&format!("/exit-early/{}", next_id()))?;
+    stage.watch.expect(&left, "process.exit", Sure::Proven);
+    let refused = stage.gateway.get(&format!("/gone/{}", next_id()))?;
+    stage.watch.expect(&refused, "process.exit", Sure::Proven);
+    stage.end()
+}
+
+#[test]
+fn a_gunicorn_worker_killed_by_a_person() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let mut stage = Stage::of(Upstream::gunicorn(&[])?)?;
+    let path = format!("/sleep/{}", next_id());
+    let asked = client::in_background(stage.gateway.addr, path);
+    std::thread::sleep(Duration::from_millis(300));
+    for worker in stage.upstream.running.descendants() {
+        signal(worker, "KILL")?;
+    }
+    let answer = client::joined(asked)?;
+    stage
+        .watch
+        .expect(&answer, "process.killed.by-user", Sure::Proven);
     stage.end()
 }
 
