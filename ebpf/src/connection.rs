@@ -52,7 +52,9 @@ pub struct Connection {
     pub ended_state: u8,
     /// Its holder has let go, and that was dealt with.
     pub gone: u8,
-    pub padding: [u8; 6],
+    /// The TCP state that was last dealt with: of a hook's twins, the second leaves it alone.
+    pub seen_state: u8,
+    pub padding: [u8; 5],
     /// Never used: the verifier bounds an append to a head by the head's length plus its own size,
     /// as if it could reach this far.
     pub slack: [u8; 64],

@@ -2,7 +2,11 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    macros::{btf_tracepoint, map},
+    maps::PerCpuArray,
+    programs::BtfTracePointContext,
+};
 use probe502_common::{Reset, Tuple, flag, kind, role};
 
 use crate::{
@@ -12,19 +16,73 @@ use crate::{
     packets,
 };
 
+/// The RST that [`tcp_send_reset`] told of last on this processor, for its twin.
+#[map]
+static TOLD: PerCpuArray<Identity> = PerCpuArray::with_max_entries(1, 0);
+
 #[btf_tracepoint(function = "tcp_send_reset")]
 pub fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
-    let reason = if layout!(reset_has_reason) == 1 {
+    if let Some(told) = TOLD.get_ptr_mut(0) {
+        // SAFETY: this processor's own element.
+        unsafe { *told = identity(&ctx) };
+    }
+    reset_sent(ctx.arg(0), ctx.arg(1), reason(&ctx));
+    0
+}
+
+/// The twin of [`tcp_send_reset`], as `set_state_twin` is: it tells what the first was skipped for.
+/// Told twice, where a packet came in between, is harmless.
+#[btf_tracepoint(function = "tcp_send_reset")]
+pub fn tcp_send_reset_twin(ctx: BtfTracePointContext) -> i32 {
+    if let Some(told) = TOLD.get_ptr_mut(0) {
+        // SAFETY: this processor's own element.
+        let told = unsafe { &mut *told };
+        let this = identity(&ctx);
+        let was_told = told.socket == this.socket && told.packet == this.packet;
+        told.packet = 0;
+        told.socket = 0;
+        if was_told {
+            return 0;
+        }
+    }
+    reset_sent(ctx.arg(0), ctx.arg(1), reason(&ctx));
+    0
+}
+
+/// The addresses of socket and packet; either may be null.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Identity {
+    socket: u64,
+    packet: u64,
+}
+
+#[inline(always)]
+fn identity(ctx: &BtfTracePointContext) -> Identity {
+    Identity {
+        socket: ctx.arg(0),
+        packet: ctx.arg(1),
+    }
+}
+
+#[inline(always)]
+fn reason(ctx: &BtfTracePointContext) -> u32 {
+    if layout!(reset_has_reason) == 1 {
         ctx.arg(2)
     } else {
         u32::MAX
-    };
-    reset_sent(ctx.arg(0), ctx.arg(1), reason);
-    0
+    }
 }
 
 #[btf_tracepoint(function = "tcp_receive_reset")]
 pub fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
+    reset_heard(ctx.arg(0));
+    0
+}
+
+/// The twin of [`tcp_receive_reset`].
+#[btf_tracepoint(function = "tcp_receive_reset")]
+pub fn tcp_receive_reset_twin(ctx: BtfTracePointContext) -> i32 {
     reset_heard(ctx.arg(0));
     0
 }
@@ -75,6 +133,9 @@ fn reset_sent(socket: *const c_void, packet: *const c_void, reason: u32) -> Opti
 #[inline(always)]
 fn reset_heard(socket: *const c_void) -> Option<()> {
     let connection = connection::of(socket)?;
+    if connection.has(flag::RESET_HEARD) {
+        return None;
+    }
     connection.reset_at = connection::now();
     connection.flags |= flag::RESET_HEARD;
     keep_port(socket, connection)

@@ -30,8 +30,15 @@ const IDLE: u64 = 100_000_000;
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn set_state(ctx: BtfTracePointContext) -> i32 {
-    let (old, new): (u32, u32) = (ctx.arg(1), ctx.arg(2));
-    changed(ctx.arg(0), old as u8, new as u8);
+    changed(&ctx);
+    0
+}
+
+/// The twin of [`set_state`]: the kernel skips a program that interrupts itself on one processor
+/// (`recursion_misses`), as when a packet arrives while a task closes a socket; but not its twin.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn set_state_twin(ctx: BtfTracePointContext) -> i32 {
+    changed(&ctx);
     0
 }
 
@@ -41,11 +48,27 @@ pub fn destroy_sock(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// The twin of [`destroy_sock`].
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+pub fn destroy_sock_twin(ctx: BtfTracePointContext) -> i32 {
+    released(ctx.arg(0));
+    0
+}
+
 #[inline(always)]
-fn changed(socket: *const c_void, old: u8, new: u8) -> Option<()> {
+fn changed(ctx: &BtfTracePointContext) -> Option<()> {
+    let socket: *const c_void = ctx.arg(0);
+    let (old, new): (u32, u32) = (ctx.arg(1), ctx.arg(2));
+    let (old, new) = (old as u8, new as u8);
     let sock = Sock::at(socket)?;
     if sock.protocol() != TCP {
         return None;
+    }
+    if let Some(known) = connection::of(socket) {
+        if known.seen_state == new {
+            return None;
+        }
+        known.seen_state = new;
     }
     match (old, new) {
         (LISTEN, CLOSE) => listener(socket, sock, kind::LISTENED),
@@ -66,10 +89,15 @@ fn listener(socket: *const c_void, sock: Sock, kind: u16) -> Option<()> {
     let kept = if kind == kind::LISTENS {
         if let Some(made) = connection::of_new(socket) {
             made.remember(sock);
+            made.seen_state = LISTEN;
         }
         None
     } else {
-        connection::of(socket)
+        let kept = connection::of(socket);
+        if kept.is_none() {
+            connection::of_new(socket)?.seen_state = CLOSE;
+        }
+        kept
     };
     emit::write::<Listener>(kind, |record| {
         record.header = connection::header::<Listener>(kind, sock.netns());
@@ -91,6 +119,7 @@ fn listener(socket: *const c_void, sock: Sock, kind: u16) -> Option<()> {
 #[inline(always)]
 fn dialled(socket: *const c_void, sock: Sock) -> Option<()> {
     let connection = begin(socket, sock, role::DIALLED)?;
+    connection.seen_state = SYN_SENT;
     kernel::write_task(kernel::current(), &mut connection.owner);
     None
 }
@@ -98,6 +127,7 @@ fn dialled(socket: *const c_void, sock: Sock) -> Option<()> {
 #[inline(always)]
 fn accepted(socket: *const c_void, sock: Sock) -> Option<()> {
     let connection = begin(socket, sock, role::ACCEPTED)?;
+    connection.seen_state = ESTABLISHED;
     connection.established_at = connection.opened_at;
     connection.flags = flag::ESTABLISHED;
     None

@@ -70,10 +70,22 @@ const ROWS: &[Row] = &[
         "connections, who closed them, and listeners",
     ),
     row(
+        "set_state_twin",
+        Place::Tracepoint("inet_sock_set_state"),
+        3,
+        "changes of state that come while another is told of",
+    ),
+    row(
         "destroy_sock",
         Place::Tracepoint("tcp_destroy_sock"),
         1,
         "refused and reset attempts",
+    ),
+    row(
+        "destroy_sock_twin",
+        Place::Tracepoint("tcp_destroy_sock"),
+        1,
+        "refused and reset attempts that end while another is told of",
     ),
     row(
         "tcp_sendmsg",
@@ -100,10 +112,22 @@ const ROWS: &[Row] = &[
         "who reset or refused, and the kernel's reason",
     ),
     row(
+        "tcp_send_reset_twin",
+        Place::Tracepoint("tcp_send_reset"),
+        2,
+        "resets that are sent while another is told of",
+    ),
+    row(
         "tcp_receive_reset",
         Place::Tracepoint("tcp_receive_reset"),
         1,
         "resets that arrived",
+    ),
+    row(
+        "tcp_receive_reset_twin",
+        Place::Tracepoint("tcp_receive_reset"),
+        1,
+        "resets that arrive while another is told of",
     ),
     row(
         "inet_sk_error_report",
