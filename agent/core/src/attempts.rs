@@ -50,7 +50,7 @@ impl Attempt {
     /// Whether the connection had served a request before.
     #[must_use]
     pub fn reused(&self) -> bool {
-        self.flow.said > 1
+        self.flow.said > 1 && is_http(&self.flow)
     }
 
     /// Whether it never became a connection.
@@ -66,8 +66,9 @@ impl Attempt {
         self.relayed.is_none()
             && self.flow.established
             && flow.heard_bytes > 0
-            && http::fault(&flow.heard_head).is_none()
-            && is_header_complete(flow) != Some(false)
+            && (!is_http(flow)
+                || http::fault(&flow.heard_head).is_none()
+                    && is_header_complete(flow) != Some(false))
     }
 
     /// What the gateway's socket saw.
@@ -90,8 +91,13 @@ impl Attempt {
             };
         }
         let is_reset = flow.reset_heard || RESET.contains(&flow.error.0);
-        let complete = is_header_complete(flow);
-        let is_bad = http::fault(&flow.heard_head).is_some();
+        let readable = is_http(flow);
+        let complete = if readable {
+            is_header_complete(flow)
+        } else {
+            Some(false)
+        };
+        let is_bad = readable && http::fault(&flow.heard_head).is_some();
         match (flow.heard_bytes > 0, is_bad || complete != Some(false)) {
             (true, true) => Symptom::BadAnswer,
             (false, _) | (true, false) if is_reset => Symptom::Reset,
@@ -106,6 +112,13 @@ impl Attempt {
     pub fn is_like(&self, other: &Self) -> bool {
         self.flow.remote == other.flow.remote && self.symptom() == other.symptom()
     }
+}
+
+/// Whether HTTP/1 in clear was spoken, as far as was seen. FastCGI, uwsgi, TLS and HTTP/2 have other
+/// messages: nothing in them is a status line, and their number counts no requests.
+#[must_use]
+pub fn is_http(flow: &Flow) -> bool {
+    flow.said_head.0.is_empty() || http::request_line(&flow.said_head).is_some()
 }
 
 /// Whether the whole header of the heard answer was seen; `None` where not all was looked at.
@@ -183,7 +196,8 @@ impl Attempts {
 
     fn add(&mut self, (at, pid, tid): (Timestamp, Pid, u32), mut flow: Flow, relayed: Option<u16>) {
         // The kernel skips a hook that would run within another: what was heard tells as well.
-        flow.established |= flow.fin_heard || flow.heard > 0 || CONNECTED.contains(&flow.state);
+        flow.established |=
+            flow.fin_heard || flow.heard > 0 || flow.said > 0 || CONNECTED.contains(&flow.state);
         self.next += 1;
         let number = self.next;
         self.seen

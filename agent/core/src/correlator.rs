@@ -97,9 +97,11 @@ impl Correlator {
     pub fn handle_event(&mut self, event: Event) {
         let at = event.at;
         match event.fact {
-            Fact::Answered(flow) => self.answered(at, flow),
-            Fact::Ended(flow) => self.ended(at, flow),
-            Fact::Heard(flow) => self.heard(at, flow),
+            // The hooks attach one after another: before the last one, some saw it and some did not.
+            Fact::Answered(_) if self.memory.is_before(at) => {}
+            Fact::Answered(flow) => self.answered(at, self.dated(flow)),
+            Fact::Ended(flow) => self.ended(at, self.dated(flow)),
+            Fact::Heard(flow) => self.heard(at, self.dated(flow)),
             Fact::Reset(reset) => self.memory.connections.reset(at, reset),
             Fact::Listens(listener) => {
                 self.asking
@@ -157,6 +159,13 @@ impl Correlator {
     /// A process that a verdict would name, and that is not known. Each is asked for once.
     pub fn poll_unknown_process(&mut self) -> Option<Pid> {
         self.asking.next()
+    }
+
+    /// A connection that began before the senses were complete is as old as they are.
+    fn dated(&self, mut flow: Flow) -> Flow {
+        let opened = flow.opened_at;
+        flow.late |= opened.is_some_and(|opened| self.memory.is_before(opened));
+        flow
     }
 
     fn answered(&mut self, at: Timestamp, mut flow: Flow) {

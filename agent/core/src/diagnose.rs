@@ -1,6 +1,6 @@
 //! Evidence is judged here, by tables: a wrong label is worse than none.
 
-use crate::attempts::{Attempt, is_header_complete};
+use crate::attempts::{Attempt, is_header_complete, is_http};
 use crate::cause::Cause;
 use crate::connections::OtherEnd;
 use crate::event::{Flow, How};
@@ -99,6 +99,9 @@ fn refused(evidence: &Evidence, attempt: &Attempt) -> Judgement {
 }
 
 fn bad_answer(flow: &Flow) -> Judgement {
+    if !is_http(flow) {
+        return UNEXPLAINED;
+    }
     if http::fault(&flow.heard_head).is_some() {
         return proven(Cause::Malformed);
     }
@@ -118,6 +121,8 @@ fn broken(evidence: &Evidence, attempt: &Attempt) -> Judgement {
         return unseen(evidence, attempt);
     };
     let partial = flow.heard_bytes > 0;
+    // In another protocol an answer's parts, and a request that has not come, cannot be told.
+    let opaque = !is_http(flow) && (partial || end.flow.heard_bytes == 0);
     match (end.flow.how, &evidence.ending, partial) {
         (How::Open | How::Released, _, _) => unseen(evidence, attempt),
         // A process that leaves in good order closes its queue as a draining one does.
@@ -129,6 +134,7 @@ fn broken(evidence: &Evidence, attempt: &Attempt) -> Judgement {
             UNEXPLAINED
         }
         (How::Queued, None, _) => proven(Cause::ListenerClosedQueued),
+        (How::Fin | How::Unread | How::Linger, None, _) if opaque && !raced(end) => UNEXPLAINED,
         (How::Fin | How::Unread | How::Linger, None, true) => proven(Cause::AppClosedMidHeader),
         (How::Linger, None, false) => proven(Cause::AppResetLinger),
         (How::Unread, None, false) if raced(end) => proven(Cause::KeepaliveRace),
@@ -141,7 +147,7 @@ fn broken(evidence: &Evidence, attempt: &Attempt) -> Judgement {
 /// The other end's close was not told of: it was no failure there, or it is on another host.
 fn unseen(evidence: &Evidence, attempt: &Attempt) -> Judgement {
     let flow = &attempt.flow;
-    let served = flow.said > 1 && flow.heard > 0 && flow.heard_bytes == 0;
+    let served = attempt.reused() && flow.heard > 0 && flow.heard_bytes == 0;
     let reason = evidence
         .reset
         .as_ref()
@@ -173,7 +179,7 @@ pub fn raced(end: &OtherEnd) -> bool {
     let reached = |moment: Timestamp| end.at.since(moment).as_millis() < u128::from(IDLE_MS);
     match flow.how {
         _ if flow.said == 0 => false,
-        How::Fin => flow.heard_bytes == 0,
+        How::Fin => flow.heard_bytes == 0 && (served_http(flow) || flow.quiet_ms >= IDLE_MS),
         How::Unread => {
             // Nothing of the request was read, and it had only just come.
             u64::from(flow.unread) >= flow.heard_bytes
@@ -182,6 +188,11 @@ pub fn raced(end: &OtherEnd) -> bool {
         }
         How::Open | How::Linger | How::Queued | How::Released => false,
     }
+}
+
+/// Whether the accepted end was asked in HTTP/1, so that what it said was an answer.
+fn served_http(flow: &Flow) -> bool {
+    flow.heard_head.0.is_empty() || http::request_line(&flow.heard_head).is_some()
 }
 
 /// A process's end as a cause.

@@ -100,7 +100,8 @@ impl Evidence {
         let place = deciding
             .filter(|_| symptom == Symptom::Refused)
             .and_then(|attempt| place(attempt, reset.as_ref(), memory));
-        let ending = ending(other_end.as_ref(), place.as_ref(), memory);
+        let refused = deciding.map_or(answer.at, |attempt| attempt.at);
+        let ending = ending(other_end.as_ref(), place.as_ref(), refused, memory);
         let inner = deciding
             .filter(|_| symptom == Symptom::Relayed)
             .and_then(|attempt| memory.connections.answer_of(&attempt.flow, attempt.at))
@@ -188,7 +189,12 @@ fn explains(ending: &Ending, end: &OtherEnd) -> bool {
     }
 }
 
-fn ending(other_end: Option<&OtherEnd>, place: Option<&Place>, memory: &Memory) -> Option<Ending> {
+fn ending(
+    other_end: Option<&OtherEnd>,
+    place: Option<&Place>,
+    refused: Timestamp,
+    memory: &Memory,
+) -> Option<Ending> {
     if let Some(end) = other_end.filter(|end| is_own_choice(end.flow.how)) {
         let task = end.flow.task.as_ref()?;
         // A dying process is told of before its sockets close (`sched_process_exit` comes first).
@@ -204,7 +210,11 @@ fn ending(other_end: Option<&OtherEnd>, place: Option<&Place>, memory: &Memory) 
         return None;
     };
     let alive = Timestamp(closed.at.0.saturating_sub(60_000_000_000));
-    let of = |task: &Task| memory.processes.ending(task.pid, alive);
+    // Who died after the refusal had closed the listener while alive.
+    let of = |task: &Task| {
+        let ending = memory.processes.ending(task.pid, alive)?;
+        (ending.at <= refused).then_some(ending)
+    };
     let closer = of(&closed.listener.task);
     // Workers leave in good order when their master has died: the master's end is the deeper one.
     let opener = closed

@@ -96,9 +96,9 @@ fn status_line_fault(bytes: &[u8]) -> Option<String> {
 }
 
 fn line_fault(line: &[u8], length: &mut Option<Vec<u8>>) -> Option<String> {
-    // A folded line is old, not wrong (RFC 9112, 5.2).
+    // A gateway may answer 502 to it, and nginx does (RFC 9112, 5.2).
     if matches!(line.first(), Some(b' ' | b'\t')) {
-        return None;
+        return Some("a header line is folded".to_owned());
     }
     let Some(colon) = line.iter().position(|byte| *byte == b':') else {
         return Some("a header line has no colon".to_owned());
@@ -191,7 +191,7 @@ mod tests {
             "HT",
             "HTTP/1.1 20",
             "HTTP/1.0 200\r\n",
-            "HTTP/1.1 200 OK\r\nX_a.b: c\r\n folded\r\nno end",
+            "HTTP/1.1 200 OK\r\nX_a.b: c\r\nno end",
             "HTTP/1.1 200 OK\r\nContent-Length: 3\r\ncontent-length: 3\r\n\r\nno: é",
         ] {
             assert_eq!(fault(&head(text)), None, "{text}");
@@ -206,6 +206,7 @@ mod tests {
             ("HTTP/1.1 2000 OK\r\n", "three digits"),
             ("HTTP/1.1 OK\r\n", "no HTTP status line"),
             ("HTTP/1.1 200 OK\r\nno colon\r\n", "no colon"),
+            ("HTTP/1.1 200 OK\r\nA: c\r\n folded\r\n", "folded"),
             ("HTTP/1.1 200 OK\r\n: x\r\n", "no name"),
             ("HTTP/1.1 200 OK\r\na b: x\r\n", "name has a character"),
             ("HTTP/1.1 200 OK\r\na: \0\r\n", "NUL"),

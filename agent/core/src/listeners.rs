@@ -220,6 +220,10 @@ impl Listeners {
             (Some(open), _) if open.at <= at => return Place::Taken,
             (Some(open), None) => return Place::Later(open.clone()),
             (_, Some(closed)) => {
+                let since = |open: &&Open| open.at >= closed.at && open.at <= at;
+                if let Some(open) = here.iter().find(since) {
+                    return Place::OtherAddress(open.clone());
+                }
                 if let Some(open) = self.moved_itself(closed) {
                     return Place::Moved(open);
                 }

@@ -57,6 +57,12 @@ impl Memory {
         self.missing = missing;
     }
 
+    /// Whether a moment lies before the senses were complete.
+    #[must_use]
+    pub fn is_before(&self, moment: Timestamp) -> bool {
+        moment < self.clock.at
+    }
+
     /// Records were lost.
     pub fn lose(&mut self, at: Timestamp, count: u64) {
         if count == 0 {
