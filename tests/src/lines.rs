@@ -48,8 +48,19 @@ impl Lines {
     /// The first line that fits, waiting for it as long as the stream lives and patience lasts.
     #[must_use]
     pub fn wait(&self, patience: Duration, fits: impl Fn(&str) -> bool) -> Option<Line> {
+        self.wait_behind(0, patience, fits)
+    }
+
+    /// The same among the lines behind the first so many.
+    #[must_use]
+    pub fn wait_behind(
+        &self,
+        count: usize,
+        patience: Duration,
+        fits: impl Fn(&str) -> bool,
+    ) -> Option<Line> {
         let deadline = Instant::now() + patience;
-        let mut looked = 0;
+        let mut looked = count;
         let mut held = self.lock();
         loop {
             if let Some(line) = held.0[looked..].iter().find(|line| fits(&line.text)) {

@@ -129,8 +129,9 @@ impl Upstream {
     /// # Errors
     /// When it does not answer.
     pub fn order(&mut self, order: &str, done: &str) -> Result<String> {
+        let before = self.running.out.all().len();
         self.running.tell(order)?;
-        self.hears(done)
+        self.hears_behind(before, done)
     }
 
     /// Waits for a line that begins so.
@@ -138,17 +139,20 @@ impl Upstream {
     /// # Errors
     /// When it does not come within ten seconds.
     pub fn hears(&self, start: &str) -> Result<String> {
-        let line = self
-            .running
-            .out
-            .wait(Duration::from_secs(10), |line| line.starts_with(start));
-        let complaint = || {
+        self.hears_behind(0, start)
+    }
+
+    fn hears_behind(&self, count: usize, start: &str) -> Result<String> {
+        let patience = Duration::from_secs(10);
+        let begins = |line: &str| line.starts_with(start);
+        let line = self.running.out.wait_behind(count, patience, begins);
+        let complaints = || {
             format!(
-                "the upstream did not say '{start}': {}",
+                "no '{start}' from the upstream: {}",
                 self.running.err.text()
             )
         };
-        Ok(line.with_context(complaint)?.text)
+        Ok(line.with_context(complaints)?.text)
     }
 
     /// The process that holds this request (`/fault/hold/ID`).

@@ -18,6 +18,8 @@ pub enum Sure {
     Inferred,
     /// No cause may be claimed.
     Unknown,
+    /// A right cause, or the plain word that it is not known.
+    Honest,
 }
 
 /// The one bound on time that fails a test: a loaded machine meets it, a verdict that waits for the
@@ -186,6 +188,7 @@ fn fits(confidence: &str, sure: Sure) -> bool {
         Sure::Proven => confidence == "proven",
         Sure::Inferred => confidence == "inferred" || confidence == "proven",
         Sure::Unknown => confidence == "unknown",
+        Sure::Honest => true,
     }
 }
 

@@ -5,26 +5,39 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use probe502_tests::client::{self, next_id};
 use probe502_tests::nginx::Nginx;
+use probe502_tests::running::signal;
 use probe502_tests::skip::unable;
 use probe502_tests::upstream::Upstream;
 use probe502_tests::watch::{Sure, Watch};
 
-#[test]
-fn a_request_that_was_under_way() -> Result<()> {
-    if unable() {
-        return Ok(());
-    }
+/// Both ends of the connection, and the client's, are older than the agent.
+fn under_way(fault: &str, act: impl FnOnce(u32) -> Result<()>, cause: &str) -> Result<()> {
     let upstream = Upstream::faulty(&[])?;
     let gateway = Nginx::before(&upstream.addr)?;
     let id = next_id();
-    let asked = client::in_background(gateway.addr, format!("/fault/hold/{id}"));
+    let asked = client::in_background(gateway.addr, format!("/fault/{fault}/{id}"));
     let holder = upstream.holder(id)?;
     let mut watch = Watch::over(&gateway)?;
-    probe502_tests::running::signal(holder, "KILL")?;
+    act(holder)?;
     let answer = client::joined(asked)?;
-    // Both ends of the connection, and the client's, are older than the agent.
-    watch.expect(&answer, "unknown.attached-late", Sure::Unknown);
+    watch.expect_one_of(&answer, &[cause, "unknown.attached-late"], Sure::Honest);
     watch.end().map(drop)
+}
+
+#[test]
+fn a_request_that_was_under_way_when_its_worker_was_killed() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    under_way("hold", |pid| signal(pid, "KILL"), "process.killed.by-user")
+}
+
+#[test]
+fn a_request_that_was_under_way_when_its_worker_closed() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    under_way("hold-then-close", |_| Ok(()), "app.closed-without-answer")
 }
 
 #[test]
