@@ -2,18 +2,15 @@
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::{Result, ensure};
+
+use crate::client::next_id;
 
 /// A namespace; our end of its veth has `.1`, its own end `.2`.
 pub struct Netns {
     /// As `ip netns` knows it.
     pub name: String,
-    /// Its address.
-    pub host: String,
-    /// The address of our end.
-    pub ours: String,
     number: u8,
 }
 
@@ -23,40 +20,34 @@ impl Netns {
     /// # Errors
     /// When `ip` refuses.
     pub fn make() -> Result<Self> {
-        static NEXT: AtomicU8 = AtomicU8::new(1);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("probe502-{}-{number}", std::process::id());
-        // 198.18.0.0/15 is for tests of network devices (RFC 2544): nobody's real network.
-        let (ours, host) = (format!("198.18.{number}.1"), format!("198.18.{number}.2"));
+        let name = format!("probe502-{}-{}", std::process::id(), next_id());
         ip(&["netns", "add", &name])?;
-        let netns = Self {
-            name,
-            host,
-            ours,
-            number,
-        };
-        netns.wire()?;
-        Ok(netns)
+        match (1..=250).find(|&number| pair(number, &name).is_ok()) {
+            Some(number) => Self { name, number }.wired(),
+            None => ip(&["netns", "del", &name]).and(Err(anyhow::anyhow!("no veth pair is left"))),
+        }
     }
 
-    fn wire(&self) -> Result<()> {
-        let (outer, inner) = (self.outer(), self.inner());
-        ip(&[
-            "link", "add", &outer, "type", "veth", "peer", "name", &inner, "netns", &self.name,
-        ])?;
-        ip(&["addr", "add", &format!("{}/24", self.ours), "dev", &outer])?;
+    fn wired(self) -> Result<Self> {
+        let (outer, inner) = (outer(self.number), inner(self.number));
+        let (ours, theirs) = (self.address(1) + "/24", self.address(2) + "/24");
+        ip(&["addr", "add", &ours, "dev", &outer])?;
         ip(&["link", "set", &outer, "up"])?;
-        ip(&[
-            "-n",
-            &self.name,
-            "addr",
-            "add",
-            &format!("{}/24", self.host),
-            "dev",
-            &inner,
-        ])?;
+        ip(&["-n", &self.name, "addr", "add", &theirs, "dev", &inner])?;
         ip(&["-n", &self.name, "link", "set", &inner, "up"])?;
-        ip(&["-n", &self.name, "link", "set", "lo", "up"])
+        ip(&["-n", &self.name, "link", "set", "lo", "up"])?;
+        Ok(self)
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn host(&self) -> String {
+        self.address(2)
+    }
+
+    /// 198.18.0.0/15 is for tests of network devices (RFC 2544): nobody's real network.
+    fn address(&self, end: u8) -> String {
+        format!("198.18.{}.{end}", self.number)
     }
 
     /// Has packets of both ends processed on this processor, as a network card's interrupts may.
@@ -66,10 +57,16 @@ impl Netns {
     pub fn steer(&self, cpu: u32) -> Result<()> {
         let mask = format!("{:x}", 1u32 << cpu);
         let path = |device: &str| format!("/sys/class/net/{device}/queues/rx-0/rps_cpus");
-        std::fs::write(path(&self.outer()), &mask)?;
+        std::fs::write(path(&outer(self.number)), &mask)?;
         // `ip netns exec` mounts the namespace's own /sys.
         let mut write = Command::new("ip");
-        write.args(["netns", "exec", &self.name, "tee", &path(&self.inner())]);
+        write.args([
+            "netns",
+            "exec",
+            &self.name,
+            "tee",
+            &path(&inner(self.number)),
+        ]);
         let mut child = write.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
         if let Some(mut input) = child.stdin.take() {
             input.write_all(mask.as_bytes())?;
@@ -77,7 +74,7 @@ impl Netns {
         ensure!(
             child.wait()?.success(),
             "rps_cpus of {} was refused",
-            self.inner()
+            inner(self.number)
         );
         Ok(())
     }
@@ -87,22 +84,30 @@ impl Netns {
     pub fn prefix(name: &str) -> Vec<String> {
         ["ip", "netns", "exec", name].map(str::to_owned).to_vec()
     }
-
-    fn outer(&self) -> String {
-        format!("p502o{}", self.number)
-    }
-
-    fn inner(&self) -> String {
-        format!("p502i{}", self.number)
-    }
 }
 
 impl Drop for Netns {
     fn drop(&mut self) {
         // A namespace lives on while connections linger in it; the device goes at once.
-        let _ = ip(&["link", "del", &self.outer()]);
+        let _ = ip(&["link", "del", &outer(self.number)]);
         let _ = ip(&["netns", "del", &self.name]);
     }
+}
+
+/// The device's name is the lock: another run of these tests may be at work beside this one.
+fn pair(number: u8, netns: &str) -> Result<()> {
+    let (outer, inner) = (outer(number), inner(number));
+    ip(&[
+        "link", "add", &outer, "type", "veth", "peer", "name", &inner, "netns", netns,
+    ])
+}
+
+fn outer(number: u8) -> String {
+    format!("p502o{number}")
+}
+
+fn inner(number: u8) -> String {
+    format!("p502i{number}")
 }
 
 fn ip(words: &[&str]) -> Result<()> {

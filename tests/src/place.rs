@@ -46,7 +46,7 @@ impl Place {
         let netns = Netns::make()?;
         netns.steer(1)?;
         Ok(Self {
-            host: netns.host.clone(),
+            host: netns.host(),
             gateway: "127.0.0.1".into(),
             netns: Some(netns),
         })

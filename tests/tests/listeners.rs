@@ -15,7 +15,7 @@ use probe502_tests::watch::{Sure, Watch};
 /// A gateway in a namespace of its own, where no other service of this host listens.
 fn gateway_in(netns: &Netns, upstream: &str) -> Result<Nginx> {
     let plan = Plan {
-        host: netns.host.clone(),
+        host: netns.host(),
         netns: Some(netns.name.clone()),
         ..Plan::before(upstream)
     };
@@ -97,7 +97,7 @@ fn a_container_whose_service_listens_on_its_loopback() -> Result<()> {
     }
     let netns = Netns::make()?;
     let upstream = Upstream::faulty_at(Some(&netns.name), &[])?;
-    let gateway = Nginx::before(&endpoint(&netns.host, upstream.port))?;
+    let gateway = Nginx::before(&endpoint(&netns.host(), upstream.port))?;
     refused(&gateway, "listener.other-address", Sure::Proven)
 }
 

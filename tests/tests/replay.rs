@@ -59,12 +59,13 @@ fn replays_to_the_byte_as_nobody() -> Result<()> {
     };
     let program = open.take(&binary()?, 0o755)?;
     let recording = open.take(&recording, 0o644)?;
+    let port = gateway.port().to_string();
     let mut replay = Command::new("setpriv");
     replay
         .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
         .arg(program);
     let output = replay
-        .args(["replay", "-o", "json"])
+        .args(["replay", "-o", "json", "--port", &port])
         .arg(recording)
         .current_dir("/")
         .output()?;

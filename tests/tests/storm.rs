@@ -51,7 +51,7 @@ fn the_same_across_namespaces_with_packets_on_the_other_processor() -> Result<()
     }
     let netns = Netns::make()?;
     netns.steer(1)?;
-    let upstream = Upstream::faulty_at(Some(&netns.name), &["--host", &netns.host])?;
+    let upstream = Upstream::faulty_at(Some(&netns.name), &["--host", &netns.host()])?;
     storm(
         Nginx::start(&Plan {
             cpu: Some(0),
