@@ -18,6 +18,7 @@ pub struct Layout {
     pub sock_v6_daddr: u32,
     pub sock_v6_rcv_saddr: u32,
     pub sock_net: u32,
+    pub sock_state: u32,
     pub sock_ipv6only: u32,
     pub sock_err: u32,
     pub sock_err_soft: u32,
@@ -72,6 +73,8 @@ pub struct Layout {
     pub reset_has_reason: u32,
     /// 1 where `mark_victim` passes a task, 0 where it passes a pid.
     pub victim_is_task: u32,
+    /// Zero.
+    pub padding: u32,
     /// The statuses to report: bit n of word n/64 is status 400 + n.
     pub statuses: [u64; 4],
 }

@@ -74,6 +74,9 @@ pub mod flag {
     pub const HEADER_SCANNED: u16 = 64;
     /// It reached ESTABLISHED.
     pub const ESTABLISHED: u16 = 128;
+    /// The answer began although nothing was heard since the one before it: a pipelined answer, or
+    /// a piece of a body that looks like one.
+    pub const CONTINUED: u16 = 256;
 }
 
 /// What every record begins with.

@@ -138,6 +138,21 @@ impl Connection {
         }
     }
 
+    /// A socket that is older than the programs: its counts begin now.
+    #[inline(always)]
+    pub fn adopt(&mut self, sock: Sock) {
+        self.remember(sock);
+        self.flags = flag::LATE | flag::ESTABLISHED;
+        // CLOSE_WAIT, LAST_ACK and CLOSING (`net/tcp_states.h`) come after the other end's FIN.
+        if matches!(sock.state(), 8 | 9 | 11) {
+            self.flags |= flag::FIN_HEARD;
+        }
+        if let Some(tcp) = sock.tcp() {
+            self.received_mark = self.received(tcp);
+            self.said_mark = tcp.written();
+        }
+    }
+
     #[inline(always)]
     pub fn has(&self, flag: u16) -> bool {
         self.flags & flag != 0
@@ -146,13 +161,14 @@ impl Connection {
     /// Payload bytes received so far. The kernel counts a FIN as one (`tcp_fin`).
     #[inline(always)]
     pub fn received(&self, tcp: TcpSock) -> u64 {
-        tcp.received() - u64::from(self.has(flag::FIN_HEARD))
+        tcp.received()
+            .saturating_sub(u64::from(self.has(flag::FIN_HEARD)))
     }
 
     /// Bytes of the last message heard; 0 while a said message is unanswered.
     #[inline(always)]
     pub fn heard_bytes(&self, received: u64) -> u64 {
-        received.wrapping_sub(self.received_mark)
+        received.saturating_sub(self.received_mark)
     }
 }
 

@@ -82,6 +82,12 @@ impl Sock {
         Kernel::at(pointer).map(Self)
     }
 
+    /// Its TCP state (`net/tcp_states.h`).
+    #[inline(always)]
+    pub fn state(self) -> u8 {
+        self.0.load(layout!(sock_state)).unwrap_or(0)
+    }
+
     /// The same socket as TCP's; `None` where it is another protocol's, or not a full one.
     #[inline(always)]
     pub fn tcp(self) -> Option<TcpSock> {

@@ -51,7 +51,7 @@ fn sent(socket: *const c_void, message: *const c_void) -> Option<()> {
         // A pipelined answer begins although nothing was received since the last one.
         let mut peek = [0; 16];
         let length = read_user(&mut peek, base, length);
-        tell_if_watched(connection, status(&peek, length), received, tcp.written());
+        tell_continued(connection, status(&peek, length), received, tcp.written());
     }
     None
 }
@@ -102,8 +102,7 @@ fn connection_of(socket: *const c_void, sock: Sock) -> Option<&'static mut Conne
     let made = connection::of_new(socket)?;
     // SAFETY: the helper checks the socket.
     made.cookie = unsafe { bpf_get_socket_cookie(socket.cast_mut()) };
-    made.flags = flag::LATE | flag::ESTABLISHED;
-    made.remember(sock);
+    made.adopt(sock);
     Some(made)
 }
 
@@ -111,10 +110,15 @@ fn connection_of(socket: *const c_void, sock: Sock) -> Option<&'static mut Conne
 /// answer (`1xx`, RFC 9110, 15.2).
 #[inline(always)]
 pub fn begins(connection: &Connection, received: u64) -> bool {
-    let interim = connection.said_head_length >= 12
+    connection.said == 0 || received != connection.received_mark || is_interim(connection)
+}
+
+/// Whether the last message said was an interim answer: the one that counts is still to come.
+#[inline(always)]
+pub fn is_interim(connection: &Connection) -> bool {
+    connection.said_head_length >= 12
         && connection.said_head[4] == b'/'
-        && connection.said_head[9] == b'1';
-    connection.said == 0 || received != connection.received_mark || interim
+        && connection.said_head[9] == b'1'
 }
 
 #[inline(always)]
@@ -144,6 +148,23 @@ pub fn tell_if_watched(
     let status = status?;
     if connection.role != role::DIALLED && is_watched(status) {
         tell(connection, status, received, written);
+    }
+    None
+}
+
+/// The request that it answers was heard before others, if it is an answer at all.
+#[inline(always)]
+pub fn tell_continued(
+    connection: &mut Connection,
+    status: Option<u16>,
+    received: u64,
+    written: u32,
+) -> Option<()> {
+    if is_watched(status?) {
+        connection.heard_head_length = 0;
+        connection.flags |= flag::CONTINUED;
+        tell_if_watched(connection, status, received, written);
+        connection.flags &= !flag::CONTINUED;
     }
     None
 }

@@ -67,6 +67,11 @@ fn arrived(packet: *mut __sk_buff) -> Option<()> {
         append(packet, &payload, connection);
         return None;
     }
+    // What comes after `100 Continue` is the request's body.
+    if connection.role == role::ACCEPTED && messages::is_interim(connection) {
+        connection.speaker = OTHER_END;
+        return None;
+    }
     connection.heard_at = connection::now();
     connection.heard = connection.heard.wrapping_add(1);
     connection.speaker = OTHER_END;
@@ -109,7 +114,7 @@ fn left(packet: *mut __sk_buff) -> Option<()> {
     }
     let mut peek = [0; 16];
     let length = load(packet, &payload, &mut peek);
-    messages::tell_if_watched(
+    messages::tell_continued(
         connection,
         messages::status(&peek, length),
         received,
@@ -154,6 +159,10 @@ fn adopt(packet: *mut __sk_buff, socket: *mut bpf_sock) -> Option<&'static mut C
     // SAFETY: the context is valid.
     made.cookie = unsafe { bpf_get_socket_cookie(packet.cast()) };
     made.flags = flag::LATE | flag::ESTABLISHED;
+    // SAFETY: the socket is a full one; `as_ref` looks for null.
+    if let Some(tcp) = unsafe { bpf_tcp_sock(socket).as_ref() } {
+        made.received_mark = tcp.bytes_received;
+    }
     Some(made)
 }
 

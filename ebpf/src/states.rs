@@ -261,8 +261,7 @@ fn stranger(socket: *const c_void, sock: Sock) -> Option<&'static mut Connection
     let made = connection::of_new(socket)?;
     // SAFETY: the helper checks the socket.
     made.cookie = unsafe { bpf_get_socket_cookie(socket.cast_mut()) };
-    made.flags = flag::LATE | flag::ESTABLISHED;
-    made.remember(sock);
+    made.adopt(sock);
     Some(made)
 }
 
@@ -285,7 +284,9 @@ fn worth(connection: &Connection, how: u8, received: u64, tcp: TcpSock) -> Worth
         role::DIALLED => Worth::Telling,
         role::ACCEPTED => {
             let unanswered = heard_more && connection.speaker != HOLDER;
+            let untouched = connection.said == 0 && received == 0;
             let told = unanswered
+                || untouched && !connection.has(flag::FIN_HEARD)
                 || how == how::QUEUED
                 || timed_out(connection)
                 || cut_short(connection, tcp)

@@ -86,19 +86,23 @@ impl Attempt {
             return match () {
                 () if either(&[ECONNREFUSED]) || flow.reset_heard => Symptom::Refused,
                 () if either(&UNREACHABLE) => Symptom::Unreachable,
-                () if either(&[ETIMEDOUT]) || flow.error.0 == 0 => Symptom::ConnectTimeout,
+                () if either(&[ETIMEDOUT]) || flow.error.0 == 0 && flow.soft_error.0 == 0 => {
+                    Symptom::ConnectTimeout
+                }
                 () => Symptom::ConnectError,
             };
         }
         let is_reset = flow.reset_heard || RESET.contains(&flow.error.0);
         let readable = is_http(flow);
-        let complete = if readable {
-            is_header_complete(flow)
-        } else {
-            Some(false)
-        };
         let is_bad = readable && http::fault(&flow.heard_head).is_some();
-        match (flow.heard_bytes > 0, is_bad || complete != Some(false)) {
+        let complete = readable && is_header_complete(flow) == Some(true);
+        // Who leaves bytes unread has not come to the end that follows them.
+        let gave_up = flow.heard_bytes > 0 && flow.unread > 0;
+        let ended = is_reset || flow.fin_heard;
+        match (
+            flow.heard_bytes > 0,
+            is_bad && (!ended || http::is_foreign(&flow.heard_head)) || complete || gave_up,
+        ) {
             (true, true) => Symptom::BadAnswer,
             (false, _) | (true, false) if is_reset => Symptom::Reset,
             (false, _) | (true, false) if flow.fin_heard => Symptom::Eof,
@@ -118,6 +122,9 @@ impl Attempt {
 /// messages: nothing in them is a status line, and their number counts no requests.
 #[must_use]
 pub fn is_http(flow: &Flow) -> bool {
+    if flow.said == 0 && flow.late {
+        return false;
+    }
     flow.said_head.0.is_empty() || http::request_line(&flow.said_head).is_some()
 }
 

@@ -8,7 +8,7 @@ use crate::attempts::{Attempt, Attempts};
 use crate::clock::Clock;
 use crate::diagnose::diagnose;
 use crate::event::{Death, Event, Fact, Flow, Role, Task};
-use crate::evidence::{Evidence, Failure};
+use crate::evidence::{Evidence, Failure, segment};
 use crate::http;
 use crate::joining::{Answer, Joined, join_at_once, join_late};
 use crate::memory::Memory;
@@ -265,6 +265,10 @@ impl Correlator {
                 self.remember_failure(number, &waiting.answer, joined);
             }
         }
+        // A piece of a body may begin like an answer; alone, it is none.
+        if waiting.joined.is_none() && waiting.answer.flow.continued {
+            return;
+        }
         if waiting.joined.is_none() && self.is_upstreams_own(&waiting.answer) {
             return;
         }
@@ -333,6 +337,8 @@ impl Correlator {
             task: answer.task.clone(),
             port: answer.flow.local.port(),
             upstream: attempt.flow.remote,
+            tried: joined.attempts.iter().map(|one| one.flow.remote).collect(),
+            segment: segment(answer),
             symptom: attempt.symptom(),
             cause: None,
         };

@@ -192,6 +192,7 @@ fn flow(bytes: &[u8]) -> Result<Flow, DecodeError> {
         reset_heard: set(flag::RESET_HEARD),
         header_end_heard: set(flag::HEADER_END_HEARD),
         header_scanned: set(flag::HEADER_SCANNED),
+        continued: set(flag::CONTINUED),
         said_head: head(&flow.said_head, flow.said_head_length, "said_head_length")?,
         heard_head: head(
             &flow.heard_head,

@@ -13,8 +13,6 @@ use crate::verdict::{Confidence, Join, Symptom};
 
 /// The smallest header buffer among common gateways' defaults: nginx's page.
 pub const BUFFER: u64 = 4096;
-/// A header that stopped below this did not fill any buffer that someone would configure.
-const SMALL: u64 = 1024;
 /// A connection silent for this long was idle; the kernel programs use the same measure.
 pub const IDLE_MS: u32 = 100;
 const ECONNREFUSED: u16 = 111;
@@ -60,7 +58,9 @@ pub fn diagnose(evidence: &Evidence) -> Judgement {
         (Symptom::Relayed, Some(_)) => proven(Cause::RelayedUpstream),
         (Symptom::Refused, Some(attempt)) => refused(evidence, attempt),
         // Rejected with an ICMP error; a packet dropped in silence is not rejected.
-        (Symptom::Unreachable, Some(_)) if evidence.drop.is_some() => proven(Cause::FilteredReject),
+        (Symptom::Unreachable | Symptom::ConnectError, Some(_)) if evidence.drop.is_some() => {
+            proven(Cause::FilteredReject)
+        }
         (Symptom::Unreachable | Symptom::ConnectTimeout | Symptom::ConnectError, Some(_)) => {
             UNEXPLAINED
         }
@@ -109,9 +109,19 @@ fn bad_answer(flow: &Flow) -> Judgement {
     match (is_header_complete(flow), deep, flow.heard_bytes) {
         (Some(true), _, _) => UNEXPLAINED,
         (None | Some(false), true, _) => proven(Cause::HeaderTooBig),
-        (None, false, BUFFER..) | (Some(false), false, SMALL..) => inferred(Cause::HeaderTooBig),
+        // It read as much as a buffer holds, and stopped.
+        (None | Some(false), false, BUFFER..) if fills_a_buffer(flow) => {
+            inferred(Cause::HeaderTooBig)
+        }
         (None | Some(false), false, _) => UNEXPLAINED,
     }
+}
+
+/// Gateways read headers into buffers of whole pages (nginx `proxy_buffer_size`, HAProxy
+/// `tune.bufsize`).
+fn fills_a_buffer(flow: &Flow) -> bool {
+    let read = flow.heard_bytes.saturating_sub(flow.unread.into());
+    flow.unread > 0 && read >= BUFFER && read % BUFFER == 0
 }
 
 /// The other end broke the connection before a whole header.
@@ -126,7 +136,9 @@ fn broken(evidence: &Evidence, attempt: &Attempt) -> Judgement {
     match (end.flow.how, &evidence.ending, partial) {
         (How::Open | How::Released, _, _) => unseen(evidence, attempt),
         // A process that leaves in good order closes its queue as a draining one does.
-        (How::Queued, Some(ending), _) if ending.is_orderly() => {
+        (How::Queued, Some(ending), _)
+            if ending.is_orderly() || !end.flow.dying && ending.was_asked() =>
+        {
             proven(Cause::ListenerClosedQueued)
         }
         (How::Fin | How::Unread | How::Linger | How::Queued, Some(ending), _) => died(ending),
@@ -135,6 +147,11 @@ fn broken(evidence: &Evidence, attempt: &Attempt) -> Judgement {
         }
         (How::Queued, None, _) => proven(Cause::ListenerClosedQueued),
         (How::Fin | How::Unread | How::Linger, None, _) if opaque && !raced(end) => UNEXPLAINED,
+        (How::Fin | How::Unread | How::Linger, None, true)
+            if http::fault(&flow.heard_head).is_some() =>
+        {
+            proven(Cause::Malformed)
+        }
         (How::Fin | How::Unread | How::Linger, None, true) => proven(Cause::AppClosedMidHeader),
         (How::Linger, None, false) => proven(Cause::AppResetLinger),
         (How::Unread, None, false) if raced(end) => proven(Cause::KeepaliveRace),
@@ -180,6 +197,7 @@ pub fn raced(end: &OtherEnd) -> bool {
     match flow.how {
         _ if flow.said == 0 => false,
         How::Fin => flow.heard_bytes == 0 && (served_http(flow) || flow.quiet_ms >= IDLE_MS),
+        How::Unread if !answered(flow) => false,
         How::Unread => {
             // Nothing of the request was read, and it had only just come.
             u64::from(flow.unread) >= flow.heard_bytes
@@ -188,6 +206,12 @@ pub fn raced(end: &OtherEnd) -> bool {
         }
         How::Open | How::Linger | How::Queued | How::Released => false,
     }
+}
+
+/// Whether the last thing it said was a whole header, as far as was kept.
+fn answered(flow: &Flow) -> bool {
+    let kept = u64::try_from(flow.said_head.0.len()).unwrap_or(u64::MAX);
+    kept == 0 || http::ends_within(&flow.said_head) || flow.said_bytes > kept
 }
 
 /// Whether the accepted end was asked in HTTP/1, so that what it said was an answer.
@@ -224,6 +248,9 @@ fn qualify(judgement: Judgement, evidence: &Evidence) -> Judgement {
             Complete::Yes | Complete::Late | Complete::Missing(_) => {}
         }
     }
+    if rests_on_the_past(judgement) && evidence.saw_only_the_end() {
+        return unknown(Cause::UnknownAttachedLate);
+    }
     let joined = &evidence.joined;
     let is_translated = evidence
         .other_end
@@ -241,6 +268,17 @@ fn qualify(judgement: Judgement, evidence: &Evidence) -> Judgement {
         }
         (_, Join::TaskOrder | Join::RequestLine | Join::None) => judgement,
     }
+}
+
+/// Whether the cause is claimed from what the other end had read and said before its end.
+fn rests_on_the_past(judgement: Judgement) -> bool {
+    [
+        Cause::AppClosedWithoutAnswer,
+        Cause::AppClosedMidHeader,
+        Cause::AppResetUnread,
+        Cause::KeepaliveRace,
+    ]
+    .contains(&judgement.cause)
 }
 
 /// Whether the cause is claimed because something was not seen.

@@ -170,6 +170,8 @@ pub struct Flow {
     #[serde(default)]
     pub header_scanned: bool,
     #[serde(default)]
+    pub continued: bool,
+    #[serde(default)]
     pub said_head: Head,
     #[serde(default)]
     pub heard_head: Head,

@@ -1,11 +1,13 @@
 //! Everything that bears on one answer, looked up and put together before it is judged.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::attempts::Attempt;
 use crate::connections::OtherEnd;
 use crate::diagnose::raced;
 use crate::event::{Drop, How, Reset, Task};
+use crate::http;
 use crate::joining::{Answer, Joined};
 use crate::listeners::Place;
 use crate::memory::Memory;
@@ -62,8 +64,12 @@ pub struct Failure {
     pub task: Task,
     /// The port that the gateway was asked on.
     pub port: u16,
-    /// The address that it dialled.
+    /// The address that it dialled last.
     pub upstream: std::net::SocketAddr,
+    /// All that it dialled for that request.
+    pub tried: Vec<std::net::SocketAddr>,
+    /// The first segment of the path that was asked for, where it was seen.
+    pub segment: Option<String>,
     /// What it saw.
     pub symptom: Symptom,
     /// Why, once it was judged.
@@ -140,6 +146,13 @@ impl Evidence {
     #[must_use]
     pub fn deciding(&self) -> Option<&Attempt> {
         self.joined.attempts.last()
+    }
+
+    /// The other end is older than the agent, and nothing was heard on it since.
+    #[must_use]
+    pub fn saw_only_the_end(&self) -> bool {
+        let end = self.other_end.as_ref().map(|end| &end.flow);
+        end.is_some_and(|flow| flow.late && flow.heard == 0)
     }
 
     /// The living process whose exit within the grace would be the deeper cause.
@@ -295,14 +308,32 @@ fn failures(answer: &Answer, memory: &Memory) -> Vec<Failure> {
             && failure.at <= answer.at
             && answer.at.since(failure.at) <= MARKED_DOWN
     };
+    let asked = segment(answer);
+    let same = |failure: &&Failure| {
+        let (one, other) = (&failure.segment, &asked);
+        one.is_none() || other.is_none() || one == other
+    };
     let mut last: Vec<Failure> = memory
         .failures()
         .filter(is_ours)
-        .take(SHOWN)
+        .filter(same)
         .cloned()
         .collect();
+    // Alone in its group, a server is never marked down (nginx: ngx_http_upstream_module, `server`).
+    let tried: BTreeSet<_> = last.iter().flat_map(|failure| &failure.tried).collect();
+    if tried.len() < 2 {
+        return Vec::new();
+    }
+    last.truncate(SHOWN);
     last.reverse();
     last
+}
+
+/// The first segment of the path that an answer's request asked for.
+#[must_use]
+pub fn segment(answer: &Answer) -> Option<String> {
+    let line = http::request_line(&answer.flow.heard_head)?;
+    line.path().split('/').nth(1).map(str::to_owned)
 }
 
 fn complete(answer: &Answer, deciding: Option<&Attempt>, memory: &Memory) -> Complete {

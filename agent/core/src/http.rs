@@ -29,10 +29,9 @@ pub fn request_line(head: &Head) -> Option<RequestLine<'_>> {
     let mut words = lines.next()?.split(' ');
     let (method, target) = (words.next()?, words.next()?);
     let named = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
-    // A target longer than the head has no version behind it, and is still the target's beginning.
     let versioned = words
         .next()
-        .is_none_or(|version| version.starts_with("HTTP/1"));
+        .is_some_and(|version| version.starts_with("HTTP/1"));
     let is_request = named && versioned && !target.is_empty() && method.len() <= 20;
     let host = lines.find_map(|line| {
         let (name, value) = line.split_once(':')?;
@@ -74,6 +73,12 @@ pub fn fault(head: &Head) -> Option<String> {
         }
     }
     None
+}
+
+/// Whether an answer's first bytes are none of HTTP/1's at all.
+#[must_use]
+pub fn is_foreign(head: &Head) -> bool {
+    !head.0.is_empty() && status_line_fault(&head.0).is_some()
 }
 
 fn status_line_fault(bytes: &[u8]) -> Option<String> {

@@ -70,18 +70,26 @@ enum Line {
 /// At the answer: only what order or the request line proves.
 #[must_use]
 pub fn join_at_once(answer: &Answer, attempts: &mut Attempts) -> Option<Joined> {
-    let last = by_order(answer, attempts).map(|attempt| (attempt.number, attempt.at));
-    let by_order = last.and_then(|(number, _)| find(answer, attempts, number));
-    let (number, by, ambiguous) = match (by_order, by_line(answer, attempts, answer.at)) {
-        (Some(own), None) => (own.number, Join::TaskOrder, false),
+    let (number, by, ambiguous) = match (
+        by_order(answer, attempts),
+        by_line(answer, attempts, answer.at),
+    ) {
+        (Some(own), None) => (own.number, Join::TaskOrder, held_up(answer, own)),
         (None, Some((lined, ambiguous))) => (lined.number, Join::RequestLine, ambiguous),
         (None, None) => return None,
         (Some(own), Some((lined, ambiguous))) => {
-            let own_line = line(answer, own);
-            // A connection that was never made has no line, and is later than what was heard before.
-            let is_own = own_line == Line::Same || own_line == Line::Unseen && own.at >= lined.at;
+            // A connection that was never made has no line. What was heard later than the thread's
+            // last failed attempt is what it answered: that attempt was another request's, or a
+            // retry came to its rescue.
+            let is_own = match line(answer, own) {
+                Line::Unseen => own.at >= lined.at,
+                // Begun before the other was heard, it was no retry: a mirror, or another request.
+                Line::Same if lined.relayed.is_some() => own.began() >= Some(lined.at),
+                Line::Same => own.at >= lined.at,
+                Line::Differs => false,
+            };
             if is_own || own.number == lined.number {
-                (own.number, Join::TaskOrder, false)
+                (own.number, Join::TaskOrder, held_up(answer, own))
             } else {
                 (lined.number, Join::RequestLine, ambiguous)
             }
@@ -90,6 +98,11 @@ pub fn join_at_once(answer: &Answer, attempts: &mut Attempts) -> Option<Joined> 
     // Where requests change threads, order alone decides only between attempts that failed alike.
     let rivalled = answer.hops && by == Join::TaskOrder && has_rival(answer, attempts, number);
     Some(take(answer, attempts, (number, by, ambiguous || rivalled)))
+}
+
+/// So long after it let go, a thread may have rescued that attempt and answered for another reason.
+fn held_up(answer: &Answer, own: &Attempt) -> bool {
+    answer.at.since(own.at) > AT_ONCE
 }
 
 fn has_rival(answer: &Answer, attempts: &Attempts, number: u64) -> bool {
@@ -115,7 +128,10 @@ pub fn join_late(answer: &Answer, attempts: &mut Attempts, now: Timestamp) -> Op
     }
     let mut fitting: Vec<&Attempt> = attempts
         .of(answer.task.pid)
-        .filter(|attempt| fits(answer, attempt, now) && !attempt.is_weak())
+        .filter(|attempt| {
+            let other = line(answer, attempt) == Line::Differs;
+            fits(answer, attempt, now) && !attempt.is_weak() && !other
+        })
         .collect();
     // The one that began first: a later answer's window may still hold the others.
     fitting.sort_by_key(|attempt| attempt.began());
@@ -136,11 +152,13 @@ fn by_order<'a>(answer: &Answer, attempts: &'a Attempts) -> Option<&'a Attempt> 
     let last = own.max_by_key(|attempt| (attempt.at, attempt.number))?;
     let is_last = answer.before.is_none_or(|before| last.at >= before);
     let line = line(answer, last);
-    let at_once = answer.at.since(last.at) <= AT_ONCE;
-    let proves = if last.is_weak() {
-        at_once && line != Line::Differs
-    } else {
-        answer.at.since(last.at) <= HELD_UP || line == Line::Same
+    let gap = answer.at.since(last.at);
+    let proves = match (last.is_weak(), line) {
+        (true, Line::Differs) => false,
+        (true, Line::Same | Line::Unseen) => gap <= AT_ONCE,
+        // A gateway may rewrite the path; then only the callback's own swiftness speaks for it.
+        (false, Line::Differs) => gap <= SLACK,
+        (false, Line::Same | Line::Unseen) => gap <= HELD_UP,
     };
     (is_last && proves && fits(answer, last, answer.at)).then_some(last)
 }

@@ -216,12 +216,15 @@ impl Listeners {
             .iter()
             .filter(|open| covers(&open.listener, address.ip()));
         let last = self.last_closed(netns, address, at);
+        // Its own address is no place for a gateway to be sent to.
+        let mut others = here
+            .iter()
+            .filter(|open| open.at <= at && !is_gateways(&open.listener.task, gateway));
         match (covering.next(), last) {
             (Some(open), _) if open.at <= at => return Place::Taken,
             (Some(open), None) => return Place::Later(open.clone()),
             (_, Some(closed)) => {
-                let since = |open: &&Open| open.at >= closed.at && open.at <= at;
-                if let Some(open) = here.iter().find(since) {
+                if let Some(open) = others.find(|open| open.at >= closed.at) {
                     return Place::OtherAddress(open.clone());
                 }
                 if let Some(open) = self.moved_itself(closed) {
@@ -232,7 +235,7 @@ impl Listeners {
             }
             (None, None) => {}
         }
-        if let Some(open) = here.iter().find(|open| open.at <= at) {
+        if let Some(open) = others.next() {
             return Place::OtherAddress(open.clone());
         }
         self.only_other(netns, gateway, processes)
@@ -280,16 +283,13 @@ impl Listeners {
     }
 
     fn only_other(&self, netns: Netns, gateway: &Task, processes: &Processes) -> Option<Open> {
-        let is_gateways = |task: &Task| {
-            task.pid == gateway.pid || task.pid == gateway.parent || task.comm == gateway.comm
-        };
         let mut others = self.open_in(netns).filter(|open| {
             let task = &open.listener.task;
             let comm = processes
                 .known(task.pid)
                 .map_or(&task.comm, |known| &known.comm);
             open.listener.local.port() >= UNPRIVILEGED
-                && !is_gateways(task)
+                && !is_gateways(task, gateway)
                 && !INFRASTRUCTURE.contains(&comm.as_str())
         });
         let first = others.next()?;
@@ -304,6 +304,10 @@ impl Listeners {
             .range((netns, 0)..=(netns, u16::MAX))
             .flat_map(|(_, open)| open)
     }
+}
+
+fn is_gateways(task: &Task, gateway: &Task) -> bool {
+    task.pid == gateway.pid || task.pid == gateway.parent || task.comm == gateway.comm
 }
 
 fn is_same_service(left: &Process, right: &Process) -> bool {

@@ -14,6 +14,12 @@ const STOPPING: [u8; 4] = [2, 3, 6, 15];
 const FAULTS: [u8; 7] = [4, 5, 6, 7, 8, 11, 31];
 /// How long before its end a stop may have been asked for: gunicorn's grace. A judgement of ours.
 const STOP_GRACE: Duration = Duration::from_secs(30);
+/// Signals that some runtimes answer with a dump of their threads, and live on: QUIT, ABRT. An exit
+/// is theirs only if it follows soon. A judgement of ours.
+const DUMPING: [u8; 2] = [3, 6];
+const DUMP_GRACE: Duration = Duration::from_secs(2);
+/// A master's death and the signal that the kernel then sends for it lie this close together.
+const TOGETHER: Duration = Duration::from_millis(5);
 /// Who stops processes on a platform's behalf, by name; `containerd-shim` in all its lengths.
 const RUNTIMES: [&str; 15] = [
     "systemd",
@@ -75,6 +81,12 @@ pub enum Way {
 }
 
 impl Ending {
+    /// Whether another process had asked it to stop.
+    #[must_use]
+    pub fn was_asked(&self) -> bool {
+        matches!(&self.way, Way::Signalled { signal, .. } if STOPPING.contains(&signal.number))
+    }
+
     /// Whether it left by itself, in good order, or as it was asked to.
     #[must_use]
     pub fn is_orderly(&self) -> bool {
@@ -165,12 +177,21 @@ impl Processes {
     #[must_use]
     pub fn ending(&self, pid: Pid, alive: Timestamp) -> Option<Ending> {
         let (at, death) = self.deaths.get(&pid).filter(|(at, _)| *at >= alive)?;
-        let task = death.task.clone();
-        Some(Ending {
-            at: *at,
-            task,
-            way: self.way(*at, death),
-        })
+        let ending = |at: Timestamp, death: &Death| Ending {
+            at,
+            task: death.task.clone(),
+            way: self.way(at, death),
+        };
+        let own = ending(*at, death);
+        // Asked to die with its master (`PR_SET_PDEATHSIG`), it has the master's signal.
+        if let Way::Signalled { signal, sent, .. } = &own.way
+            && let Some((died, sender)) = self.deaths.get(&signal.sender.pid)
+            && died.since(*sent) <= TOGETHER
+            && sent.since(*died) <= TOGETHER
+        {
+            return Some(ending(*died, sender));
+        }
+        Some(own)
     }
 
     /// The last request to stop that another process sent to this one in the grace before a moment.
@@ -179,7 +200,12 @@ impl Processes {
         let mut signals = self.signals_to(pid, moment).rev();
         signals.find(|(sent, signal)| {
             let asked = STOPPING.contains(&signal.number) && !signal.kernel;
-            asked && signal.sender.pid != pid && moment.since(*sent) <= STOP_GRACE
+            let grace = if DUMPING.contains(&signal.number) {
+                DUMP_GRACE
+            } else {
+                STOP_GRACE
+            };
+            asked && signal.sender.pid != pid && moment.since(*sent) <= grace
         })
     }
 
@@ -203,6 +229,12 @@ impl Processes {
             .find(|(sent, signal)| signal.number == number && at.since(*sent) <= STOP_GRACE);
         match sent {
             Some((_, signal)) if signal.kernel || signal.sender.pid == pid => {
+                if !FAULTS.contains(&number)
+                    && let Some((sent, asked)) = self.stop_before(pid, at)
+                {
+                    // It caught the signal, cleaned up, and raised it at itself.
+                    return self.signalled(asked, sent, None);
+                }
                 if FAULTS.contains(&number) {
                     Way::Crash {
                         signal: number,

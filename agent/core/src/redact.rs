@@ -1,5 +1,7 @@
 //! What is kept of a message's first bytes: what a verdict needs, and nobody's values.
 
+use probe502_common::HEAD;
+
 use crate::http;
 use crate::units::Head;
 
@@ -12,7 +14,14 @@ const GREETING: usize = 16;
 pub fn redact(bytes: &[u8]) -> Head {
     let head = Head(bytes.to_vec());
     if let Some(line) = http::request_line(&head) {
-        return Head(request(&line, bytes));
+        return Head(request(&line));
+    }
+    // A target longer than the head is still the target's beginning.
+    if bytes.len() == HEAD && !bytes.contains(&b'\n') {
+        let completed = Head([bytes, b" HTTP/1".as_slice()].concat());
+        if let Some(line) = http::request_line(&completed) {
+            return Head(request(&line));
+        }
     }
     if bytes.starts_with(b"HTTP/") {
         return Head(answer(bytes));
@@ -20,22 +29,14 @@ pub fn redact(bytes: &[u8]) -> Head {
     Head(bytes.iter().take(GREETING).copied().collect())
 }
 
-fn request(line: &http::RequestLine<'_>, bytes: &[u8]) -> Vec<u8> {
+fn request(line: &http::RequestLine<'_>) -> Vec<u8> {
     let path = line.path();
     let query = &line.target[path.len()..];
     let mut kept = format!("{} {path}", line.method);
     if !query.is_empty() {
         kept.push_str(&format!("?{:016x}", fingerprint(query.as_bytes())));
     }
-    // A target longer than the bytes at hand has no version behind it.
-    let first = bytes
-        .split(|byte| *byte == b'\n')
-        .next()
-        .unwrap_or_default();
-    let text = String::from_utf8_lossy(first);
-    if let Some(version) = text.trim_end().split(' ').nth(2) {
-        kept.push_str(&format!(" {version}\r\n"));
-    }
+    kept.push_str(" HTTP/1\r\n");
     if let Some(host) = line.host {
         kept.push_str(&format!("Host: {host}\r\n"));
     }
@@ -95,11 +96,14 @@ mod tests {
     #[test]
     fn a_request_keeps_its_line_and_host_and_no_secret() {
         let kept = text(b"GET /a?token=s3cret HTTP/1.1\r\nCookie: s3cret\r\nHost: shop\r\n\r\n");
-        assert!(kept.starts_with("GET /a?") && kept.ends_with(" HTTP/1.1\r\nHost: shop\r\n"));
+        assert!(kept.starts_with("GET /a?") && kept.ends_with(" HTTP/1\r\nHost: shop\r\n"));
         assert!(!kept.contains("s3cret"));
         let again = text(b"GET /a?token=s3cret HTTP/1.0\r\n\r\n");
         assert_eq!(kept.split(' ').nth(1), again.split(' ').nth(1));
-        assert_eq!(text(b"GET /long"), "GET /long");
+        let long = format!("GET /{}", "a".repeat(HEAD));
+        let kept = text(&long.as_bytes()[..HEAD]);
+        assert_eq!(kept.split(' ').nth(1).map(str::len), Some(HEAD - 4));
+        assert_eq!(text(b"LOGIN hunter2 and more"), "LOGIN hunter2 an");
     }
 
     #[test]

@@ -110,6 +110,7 @@ fn death(evidence: &Evidence, attempt: &Attempt, (ending, memory): (&Ending, &Me
         Some(began) => {
             format!("{who} {how} {} into the request", between(began, ending.at))
         }
+        None if attempt.began().is_none() => format!("{who} {how}"),
         None => format!("{who} {how} before the request reached it"),
     }
 }

@@ -29,6 +29,7 @@ fn sockets(types: &KernelTypes, layout: &mut Layout) {
     layout.sock_v6_daddr = common("skc_v6_daddr");
     layout.sock_v6_rcv_saddr = common("skc_v6_rcv_saddr");
     layout.sock_net = common("skc_net");
+    layout.sock_state = common("skc_state");
     let ipv6only = types.offset("sock_common", "skc_ipv6only");
     (layout.sock_ipv6only, layout.ipv6only_bit) = ipv6only.unwrap_or((ABSENT, 0));
     layout.sock_err = sock("sk_err");
