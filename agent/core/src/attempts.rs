@@ -16,6 +16,9 @@ const ETIMEDOUT: u16 = 110;
 const UNREACHABLE: [u16; 2] = [101, 113];
 const RESET: [u16; 2] = [104, 32];
 
+/// The shortest connect timeout that someone would configure.
+const PATIENCE: Duration = Duration::from_millis(50);
+
 /// A process's attempts that are looked through for an answer: more do not fail at once.
 const LATELY: usize = 512;
 
@@ -86,9 +89,7 @@ impl Attempt {
             return match () {
                 () if either(&[ECONNREFUSED]) || flow.reset_heard => Symptom::Refused,
                 () if either(&UNREACHABLE) => Symptom::Unreachable,
-                () if either(&[ETIMEDOUT]) || flow.error.0 == 0 && flow.soft_error.0 == 0 => {
-                    Symptom::ConnectTimeout
-                }
+                () if either(&[ETIMEDOUT]) || self.was_given_up() => Symptom::ConnectTimeout,
                 () => Symptom::ConnectError,
             };
         }
@@ -109,6 +110,14 @@ impl Attempt {
             (false, _) => Symptom::NoAnswer,
             (true, false) => Symptom::BadAnswer,
         }
+    }
+
+    /// Let go without an error, after a time that someone may have waited: `connect(2)` that fails
+    /// at once leaves no error on the socket either.
+    fn was_given_up(&self) -> bool {
+        let flow = &self.flow;
+        let opened = flow.opened_at.unwrap_or(self.at);
+        flow.error.0 == 0 && flow.soft_error.0 == 0 && self.at.since(opened) >= PATIENCE
     }
 
     /// Whether two attempts failed alike, so that taking one for the other misleads nobody.

@@ -319,8 +319,8 @@ impl Correlator {
         };
         let near = Duration::from_secs(1);
         let is_this = heard.since(answer.at) <= near && answer.at.since(*heard) <= near;
-        let is_gateway =
-            self.gateways.get(&hearer.pid).is_some() || self.memory.listeners.held_by(hearer);
+        // Whoever never answers so itself is a client, though it may listen for others.
+        let is_gateway = self.gateways.get(&hearer.pid).is_some();
         is_this && hearer.pid != answer.task.pid && is_gateway
     }
 

@@ -98,6 +98,7 @@ impl Evidence {
         let other_end = deciding
             .filter(|attempt| attempt.flow.established && symptom != Symptom::Relayed)
             .and_then(|attempt| memory.connections.other_end(&attempt.flow, attempt.at));
+        let symptom = amended(symptom, deciding, other_end.as_ref());
         let reset = deciding.and_then(|attempt| reset(attempt, memory));
         let drop = deciding.and_then(|attempt| {
             let drop = memory.connections.dropped_of(&attempt.flow, attempt.at);
@@ -179,6 +180,20 @@ impl Evidence {
                 ..
             })
         )
+    }
+}
+
+/// A gateway that "gave up" just after the other end had left did see it leave: the kernel may have
+/// skipped the hook that would tell.
+fn amended(symptom: Symptom, deciding: Option<&Attempt>, end: Option<&OtherEnd>) -> Symptom {
+    let (Some(attempt), Some(end)) = (deciding, end) else {
+        return symptom;
+    };
+    match (symptom, end.flow.how) {
+        (Symptom::NoAnswer, _) if end.at > attempt.at => symptom,
+        (Symptom::NoAnswer, How::Fin) => Symptom::Eof,
+        (Symptom::NoAnswer, How::Unread | How::Linger | How::Queued) => Symptom::Reset,
+        (_, _) => symptom,
     }
 }
 

@@ -16,6 +16,8 @@ const AT_ONCE: Duration = Duration::from_millis(5);
 /// The same for an attempt that surely failed: a busy host may take the processor from the thread
 /// between the two (16 ms were seen), and within the request nothing else explains the answer.
 const HELD_UP: Duration = Duration::from_millis(200);
+/// How soon an event loop dials again: nginx took 20 to 60 µs.
+const IN_TURN: Duration = Duration::from_micros(300);
 /// HAProxy waits a second before it dials again (its configuration manual, `retries`).
 const TURNAROUND: (Duration, Duration) = (Duration::from_millis(950), Duration::from_millis(1100));
 
@@ -78,25 +80,27 @@ pub fn join_at_once(answer: &Answer, attempts: &mut Attempts) -> Option<Joined> 
         (None, Some((lined, ambiguous))) => (lined.number, Join::RequestLine, ambiguous),
         (None, None) => return None,
         (Some(own), Some((lined, ambiguous))) => {
-            // A connection that was never made has no line. What was heard later than the thread's
-            // last failed attempt is what it answered: that attempt was another request's, or a
-            // retry came to its rescue.
-            let is_own = match line(answer, own) {
-                Line::Unseen => own.at >= lined.at,
-                // Begun before the other was heard, it was no retry: a mirror, or another request.
-                Line::Same if lined.relayed.is_some() => own.began() >= Some(lined.at),
-                Line::Same => own.at >= lined.at,
-                Line::Differs => false,
+            // A failed answer that was heard is passed on at once; another attempt decides only
+            // as a retry after it. Else that one was a mirror, or another request's that a retry
+            // came to rescue.
+            let is_own = match (line(answer, own), lined.relayed) {
+                (Line::Differs, _) => false,
+                (Line::Same | Line::Unseen, Some(_)) => own.began() >= Some(lined.at),
+                (Line::Same | Line::Unseen, None) => own.at >= lined.at,
             };
             if is_own || own.number == lined.number {
                 (own.number, Join::TaskOrder, held_up(answer, own))
             } else {
-                (lined.number, Join::RequestLine, ambiguous)
+                let close = line(answer, own) == Line::Same && !held_up(answer, own);
+                (lined.number, Join::RequestLine, ambiguous || close)
             }
         }
     };
-    // Where requests change threads, order alone decides only between attempts that failed alike.
-    let rivalled = answer.hops && by == Join::TaskOrder && has_rival(answer, attempts, number);
+    // Where requests change threads, or the thread was not swift, order alone decides only between
+    // attempts that failed alike.
+    let own = find(answer, attempts, number);
+    let swift = own.is_some_and(|own| answer.at.since(own.at) <= SLACK) && !answer.hops;
+    let rivalled = by == Join::TaskOrder && !swift && has_rival(answer, attempts, number);
     Some(take(answer, attempts, (number, by, ambiguous || rivalled)))
 }
 
@@ -243,22 +247,27 @@ fn before(answer: &Answer, attempts: &Attempts, next: &Attempt) -> Option<u64> {
         attempt.number != next.number
             && attempt.at <= began.plus(Duration::from_micros(50))
             && fits(answer, attempt, answer.at)
+            && !attempt.is_weak()
+            && belongs(answer, attempt, next, began.since(attempt.at))
     };
-    let last = attempts
-        .of(answer.task.pid)
-        .filter(earlier)
-        .max_by_key(|attempt| attempt.at)?;
-    let gap = began.since(last.at);
+    let own = attempts.of(answer.task.pid).filter(earlier);
+    own.max_by_key(|attempt| attempt.at)
+        .map(|attempt| attempt.number)
+}
+
+/// Whether an earlier try and the next, begun so long after it, are one request's. An event loop
+/// dials the next server as it handles the failure of the last.
+fn belongs(answer: &Answer, last: &Attempt, next: &Attempt, gap: Duration) -> bool {
     let same_thread = last.tid == next.tid;
     let turned = gap >= TURNAROUND.0 && gap <= TURNAROUND.1;
-    let belongs = match line(answer, last) {
-        Line::Same => true,
-        Line::Differs => same_thread && gap <= SLACK && line(answer, next) != Line::Same,
+    let in_turn = same_thread && gap <= IN_TURN;
+    match line(answer, last) {
+        Line::Same => in_turn || turned || answer.hops || last.tid != next.tid,
+        Line::Differs => in_turn && line(answer, next) != Line::Same,
         Line::Unseen => {
-            same_thread && (gap <= SLACK || turned && next.is_unconnected()) || follows(last, next)
+            in_turn || same_thread && turned && next.is_unconnected() || follows(last, next)
         }
-    };
-    (belongs && !last.is_weak()).then_some(last.number)
+    }
 }
 
 /// Whether one is the same dial in the other address family (RFC 8305).

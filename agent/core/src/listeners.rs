@@ -189,17 +189,6 @@ impl Listeners {
             .any(|open| bound(&open.listener))
     }
 
-    /// Whether a process holds a listener.
-    #[must_use]
-    pub fn held_by(&self, task: &Task) -> bool {
-        // PID 1 opens listeners on behalf of many; that makes none of its children a gateway.
-        self.open.values().flatten().any(|open| {
-            let opener = &open.listener.task;
-            opener.pid == task.pid
-                || opener.pid == task.parent && task.parent.0 > 1 && opener.comm == task.comm
-        })
-    }
-
     /// What is known of an address that refused at a moment.
     #[must_use]
     pub fn place(

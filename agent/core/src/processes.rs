@@ -138,17 +138,9 @@ impl Processes {
         self.known.insert(at, process.pid, (at, process));
     }
 
-    /// Someone ended. A process tells twice where its main thread leaves before its last.
+    /// Someone ended: its last thread speaks for it, once. A number may be used again soon.
     pub fn bury(&mut self, at: Timestamp, death: Death) {
-        let pid = death.task.pid;
-        let told = self.deaths.get(&pid).is_some_and(|(before, told)| {
-            at.since(*before) < Duration::from_secs(10)
-                && (death.signal.is_none() || told.signal.is_some())
-                && told.status != Some(0)
-        });
-        if !told {
-            self.deaths.insert(at, pid, (at, death));
-        }
+        self.deaths.insert(at, death.task.pid, (at, death));
     }
 
     /// A signal was sent.
@@ -186,7 +178,7 @@ impl Processes {
         // Asked to die with its master (`PR_SET_PDEATHSIG`), it has the master's signal.
         if let Way::Signalled { signal, sent, .. } = &own.way
             && let Some((died, sender)) = self.deaths.get(&signal.sender.pid)
-            && died.since(*sent) <= TOGETHER
+            && died <= sent
             && sent.since(*died) <= TOGETHER
         {
             return Some(ending(*died, sender));

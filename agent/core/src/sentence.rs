@@ -106,6 +106,12 @@ fn death(evidence: &Evidence, attempt: &Attempt, (ending, memory): (&Ending, &Me
             attempt.flow.remote
         );
     }
+    if let Some(end) = evidence.other_end.as_ref().filter(|end| !end.flow.dying)
+        && ending.at > end.at
+    {
+        let later = between(end.at, ending.at);
+        return format!("{who} closed the connection, and {how} {later} later");
+    }
     match attempt.began().filter(|began| *began < ending.at) {
         Some(began) => {
             format!("{who} {how} {} into the request", between(began, ending.at))

@@ -41,6 +41,8 @@ pub enum Blocked {
     NoBtf(String),
     #[error("{0}")]
     TooOld(String),
+    #[error("{0}")]
+    NoSight(String),
 }
 
 /// The attached programs. Dropping it detaches them.
@@ -63,6 +65,7 @@ impl Kernel {
             .load(OBJECT)
             .context("the kernel refused the maps of probe502's object")?;
         let hooks = hooks::attach(&mut programs, &types, options)?;
+        check_sight(&hooks)?;
         let events = programs
             .take_map("EVENTS")
             .context("the object has no map EVENTS")?;
@@ -153,6 +156,25 @@ fn check_release(release: &str) -> Result<(), Blocked> {
         "this kernel is {release}; probe502 needs Linux {}.{} or newer: it keeps what it must know \
          beside each socket, which older kernels do not allow",
         FLOOR.0, FLOOR.1
+    )))
+}
+
+/// Without one of these no failed answer is ever seen: a watch would be deaf.
+fn check_sight(hooks: &[Hook]) -> Result<(), Blocked> {
+    let sees = |hook: &&Hook| matches!(hook.name, "tcp_sendmsg" | "packet_out");
+    let mut reasons = Vec::new();
+    for hook in hooks.iter().filter(sees) {
+        match &hook.state {
+            HookState::Attached => return Ok(()),
+            HookState::NotChosen(reason) | HookState::Missing(reason) => {
+                reasons.push(format!("{}: {reason}", hook.name));
+            }
+        }
+    }
+    Err(Blocked::NoSight(format!(
+        "no hook that sees answers leave could be attached, so none would ever be reported ({}); \
+         it takes Linux 6.16, or a cgroup2 file system that probe502 may attach to",
+        reasons.join("; ")
     )))
 }
 
