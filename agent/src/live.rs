@@ -40,6 +40,8 @@ pub struct Live {
     flushed: Instant,
     ring_lost: u64,
     undecoded: u64,
+    /// When the ring was last drained before this turn: what is lost was lost since.
+    drained: Timestamp,
 }
 
 /// What a run came to.
@@ -67,6 +69,7 @@ impl Live {
             flushed: Instant::now(),
             ring_lost: 0,
             undecoded: 0,
+            drained: kernel::now(),
         };
         let attached = Attached {
             wall: clock::wall(),
@@ -178,12 +181,14 @@ impl Live {
                 self.feed(
                     now,
                     Fact::Lost(Lost {
+                        since_at: Some(self.drained),
                         stage: stage.to_owned(),
                         count,
                     }),
                 )?;
             }
         }
+        self.drained = now;
         Ok(())
     }
 
@@ -197,6 +202,7 @@ impl Live {
             // A log that fails once fails always; from here on OOM kills have no report.
             self.log = None;
             facts.push(Fact::Lost(Lost {
+                since_at: None,
                 stage: "log".to_owned(),
                 count: 1,
             }));

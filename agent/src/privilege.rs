@@ -23,6 +23,14 @@ pub fn check() -> Result<(), Blocked> {
              cap_dac_read_search+ep probe502"
         )));
     }
+    let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    if !is_hosts(&namespace.to_string_lossy()) {
+        return Err(Blocked::NoPrivilege(
+            "this is not the host's pid namespace, so processes would be called by wrong names: \
+             run it with the host's (docker run --pid=host, hostPID: true)"
+                .to_owned(),
+        ));
+    }
     if !Path::new(BTF).exists() {
         return Err(Blocked::NoBtf(format!(
             "{BTF} is not there: this kernel does not describe its types. Use a kernel built with \
@@ -31,6 +39,11 @@ pub fn check() -> Result<(), Blocked> {
         )));
     }
     Ok(())
+}
+
+/// The first pid namespace has a fixed number (`PROC_PID_INIT_INO`). Unreadable is no proof.
+fn is_hosts(namespace: &str) -> bool {
+    namespace.is_empty() || namespace == "pid:[4026531836]"
 }
 
 /// The effective capabilities, from proc_pid_status(5).
@@ -63,6 +76,12 @@ mod tests {
         );
         assert_eq!(effective("CapEff:\tnonsense\n"), 0);
         assert_eq!(effective(""), 0);
+    }
+
+    #[test]
+    fn another_pid_namespace_is_told_by_its_number() {
+        assert!(is_hosts("pid:[4026531836]") && is_hosts(""));
+        assert!(!is_hosts("pid:[4026532177]"));
     }
 
     #[test]

@@ -44,6 +44,7 @@ fn sent(socket: *const c_void, message: *const c_void) -> Option<()> {
         let length = read_user(&mut connection.said_head, base, length);
         connection.said_head_length = length;
         let status = status(&connection.said_head, length);
+        learn_role(connection, status.is_some());
         tell_if_watched(connection, status, received, tcp.written());
     } else if connection.role != role::DIALLED {
         let (base, length) = buffer?;
@@ -111,6 +112,38 @@ fn connection_of(socket: *const c_void, sock: Sock) -> Option<&'static mut Conne
 #[inline(always)]
 pub fn begins(connection: &Connection, received: u64) -> bool {
     connection.said == 0 || received != connection.received_mark || is_interim(connection)
+}
+
+/// A socket that is older than the programs shows by its next message which end it is.
+#[inline(always)]
+pub fn learn_role(connection: &mut Connection, is_answer: bool) {
+    if connection.role != role::UNKNOWN {
+        return;
+    }
+    if is_answer {
+        connection.role = role::ACCEPTED;
+    } else if is_request(&connection.said_head, connection.said_head_length) {
+        connection.role = role::DIALLED;
+        connection.heard_head_length = 0;
+        kernel::write_task(kernel::current(), &mut connection.owner);
+    }
+}
+
+/// Whether the bytes begin as a request line in origin form does (RFC 9112, 3): a method in capitals,
+/// a blank, and the path.
+#[inline(always)]
+pub fn is_request(head: &[u8; HEAD], length: u16) -> bool {
+    let mut index = 0;
+    while index < 8 {
+        if head[index] == b' ' {
+            return index >= 3 && length >= 16 && head[index + 1] == b'/';
+        }
+        if !head[index].is_ascii_uppercase() {
+            return false;
+        }
+        index += 1;
+    }
+    false
 }
 
 /// Whether the last message said was an interim answer: the one that counts is still to come.

@@ -76,6 +76,11 @@ fn arrived(packet: *mut __sk_buff) -> Option<()> {
     connection.heard = connection.heard.wrapping_add(1);
     connection.speaker = OTHER_END;
     connection.heard_head_length = load(packet, &payload, &mut connection.heard_head);
+    if connection.role == role::UNKNOWN
+        && messages::is_request(&connection.heard_head, connection.heard_head_length)
+    {
+        connection.role = role::ACCEPTED;
+    }
     if connection.role == role::ACCEPTED {
         return None;
     }
@@ -106,6 +111,7 @@ fn left(packet: *mut __sk_buff) -> Option<()> {
         messages::begin(connection, tid, received, payload.sequence);
         connection.said_head_length = load(packet, &payload, &mut connection.said_head);
         let status = messages::status(&connection.said_head, connection.said_head_length);
+        messages::learn_role(connection, status.is_some());
         return messages::tell_if_watched(connection, status, received, written);
     }
     // Sent again, not said again.

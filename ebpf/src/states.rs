@@ -12,6 +12,7 @@ use crate::{
     connection::{self, Connection, HOLDER, Moment, NOBODY},
     emit, header, kernel,
     kernel::{Sock, TCP, TcpSock},
+    messages::is_request,
 };
 
 // net/tcp_states.h
@@ -280,7 +281,9 @@ fn worth(connection: &Connection, how: u8, received: u64, tcp: TcpSock) -> Worth
     let heard_more = received != connection.received_mark;
     let is_dying = || kernel::is_exiting(kernel::current());
     match connection.role {
-        role::DIALLED if connection.said > 0 && heard_more => Worth::Keeping,
+        role::DIALLED if connection.said > 0 && heard_more && !broke_off(connection, received) => {
+            Worth::Keeping
+        }
         role::DIALLED => Worth::Telling,
         role::ACCEPTED => {
             let unanswered = heard_more && connection.speaker != HOLDER;
@@ -293,9 +296,25 @@ fn worth(connection: &Connection, how: u8, received: u64, tcp: TcpSock) -> Worth
                 || is_dying();
             if told { Worth::Telling } else { Worth::Nothing }
         }
-        _ if heard_more && connection.said > 0 => Worth::Keeping,
+        _ if heard_more && connection.said > 0 && !is_dying() => Worth::Keeping,
         _ => Worth::Telling,
     }
+}
+
+/// What was heard is surely no whole header: no answer of the same thread need ask for it.
+#[inline(always)]
+fn broke_off(connection: &Connection, received: u64) -> bool {
+    if !is_request(&connection.said_head, connection.said_head_length) {
+        return false;
+    }
+    let kept = u32::from(connection.heard_head_length);
+    let whole = if connection.has(flag::HEADER_SCANNED) {
+        connection.has(flag::HEADER_END_HEARD)
+    } else {
+        connection.heard_bytes(received) > u64::from(kept)
+            || header::ends_within(&connection.heard_head, kept)
+    };
+    !whole
 }
 
 /// Its holder closed it after a silence: an idle timer.
@@ -309,7 +328,10 @@ fn timed_out(connection: &Connection) -> bool {
 #[inline(always)]
 fn cut_short(connection: &Connection, tcp: TcpSock) -> bool {
     let length = tcp.written().wrapping_sub(connection.said_mark);
-    if connection.said == 0 || length > HEAD as u32 {
+    if connection.said == 0
+        || length > HEAD as u32
+        || !is_request(&connection.heard_head, connection.heard_head_length)
+    {
         return false;
     }
     !header::ends_within(

@@ -8,7 +8,7 @@ use crate::attempts::{Attempt, Attempts};
 use crate::clock::Clock;
 use crate::diagnose::diagnose;
 use crate::event::{Death, Event, Fact, Flow, Role, Task};
-use crate::evidence::{Evidence, Failure, segment};
+use crate::evidence::{Evidence, Failure};
 use crate::http;
 use crate::joining::{Answer, Joined, join_at_once, join_late};
 use crate::memory::Memory;
@@ -121,7 +121,9 @@ impl Correlator {
             Fact::Process(process) => self.memory.processes.meet(at, process),
             // The kernel log's losses take no connection's evidence away.
             Fact::Lost(lost) if lost.stage == "log" => {}
-            Fact::Lost(lost) => self.memory.lose(at, lost.count),
+            Fact::Lost(lost) => self
+                .memory
+                .lose(lost.since_at.unwrap_or(at), at, lost.count),
             Fact::Attached(attached) => {
                 let clock = Clock {
                     at,
@@ -192,10 +194,13 @@ impl Correlator {
         if let Some(joined) = &joined {
             self.remember_failure(self.next, &answer, joined);
         }
-        let ends = (answer.flow.local, answer.flow.remote);
-        self.memory
-            .connections
-            .answered(at, ends, answer.flow.cookie);
+        // One without attempts may be the upstream's own word, which has no verdict to point to.
+        if joined.is_some() {
+            let ends = (answer.flow.local, answer.flow.remote);
+            self.memory
+                .connections
+                .answered(at, ends, answer.flow.cookie);
+        }
         let due = at.plus(self.settings.least);
         self.waiting.insert(
             (due, self.next),
@@ -338,7 +343,6 @@ impl Correlator {
             port: answer.flow.local.port(),
             upstream: attempt.flow.remote,
             tried: joined.attempts.iter().map(|one| one.flow.remote).collect(),
-            segment: segment(answer),
             symptom: attempt.symptom(),
             cause: None,
         };

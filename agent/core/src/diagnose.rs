@@ -167,9 +167,19 @@ fn broken(evidence: &Evidence, attempt: &Attempt) -> Judgement {
         (How::Linger, None, false) => proven(Cause::AppResetLinger),
         (How::Unread, None, false) if raced(end) => proven(Cause::KeepaliveRace),
         (How::Unread, None, false) => proven(Cause::AppResetUnread),
+        (How::Fin, None, false) if raced(end) && end.flow.quiet_ms < IDLE_MS => {
+            inferred(Cause::KeepaliveRace)
+        }
         (How::Fin, None, false) if raced(end) => proven(Cause::KeepaliveRace),
         (How::Fin, None, false) => proven(Cause::AppClosedWithoutAnswer),
     }
+}
+
+/// Whether the gateway let the connection idle as long as some timer may be; shorter, an upstream
+/// that closes after every answer without announcing it looks the same.
+fn idled(flow: &Flow) -> bool {
+    let idle = flow.heard_before_at.zip(flow.fin_at.or(flow.said_at));
+    idle.is_some_and(|(heard, end)| end.since(heard).as_millis() >= u128::from(IDLE_MS))
 }
 
 /// The other end's close was not told of: it was no failure there, or it is on another host.
@@ -187,7 +197,9 @@ fn unseen(evidence: &Evidence, attempt: &Attempt) -> Judgement {
         .zip(flow.said_at)
         .is_some_and(|(fin, said)| fin <= said);
     match (served, gone, closed_before) {
-        (true, true, _) if evidence.complete == Complete::Yes => proven(Cause::KeepaliveRace),
+        (true, true, _) if evidence.complete == Complete::Yes && idled(flow) => {
+            proven(Cause::KeepaliveRace)
+        }
         (true, true, _) | (true, false, true) => inferred(Cause::KeepaliveRace),
         (_, false, _) | (false, true, _) => {
             let rejected = evidence.drop.is_some() && evidence.reset.is_none() && flow.reset_heard;

@@ -318,6 +318,9 @@ pub struct Lost {
     pub stage: String,
     /// How many.
     pub count: u64,
+    /// Since when, where that is known: the reader may have been held up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_at: Option<Timestamp>,
 }
 
 /// The senses began.

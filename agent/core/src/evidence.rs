@@ -7,7 +7,6 @@ use crate::attempts::Attempt;
 use crate::connections::OtherEnd;
 use crate::diagnose::raced;
 use crate::event::{Drop, How, Reset, Task};
-use crate::http;
 use crate::joining::{Answer, Joined};
 use crate::listeners::Place;
 use crate::memory::Memory;
@@ -68,8 +67,6 @@ pub struct Failure {
     pub upstream: std::net::SocketAddr,
     /// All that it dialled for that request.
     pub tried: Vec<std::net::SocketAddr>,
-    /// The first segment of the path that was asked for, where it was seen.
-    pub segment: Option<String>,
     /// What it saw.
     pub symptom: Symptom,
     /// Why, once it was judged.
@@ -212,7 +209,7 @@ fn explains(ending: &Ending, end: &OtherEnd) -> bool {
         // A process that serves one connection leaves when its idle timer has ended that one.
         Way::Exit(0) => !raced(end),
         Way::Exit(_) => true,
-        Way::Signalled { sent, status, .. } => status.is_some() && *sent <= end.at,
+        Way::Signalled { sent, .. } => *sent <= end.at,
         Way::Oom(_) | Way::Crash { .. } | Way::Killed(_) => false,
     }
 }
@@ -311,7 +308,8 @@ fn place(attempt: &Attempt, reset: Option<&(Timestamp, Reset)>, memory: &Memory)
 fn failures(answer: &Answer, memory: &Memory) -> Vec<Failure> {
     let at_once = crate::joining::arrival(answer)
         .is_some_and(|arrived| answer.at.since(arrived) <= WITHOUT_ATTEMPT);
-    if !at_once {
+    // Where requests change threads, an attempt may have been let go of unseen.
+    if !at_once || answer.hops {
         return Vec::new();
     }
     let task = &answer.task;
@@ -323,17 +321,7 @@ fn failures(answer: &Answer, memory: &Memory) -> Vec<Failure> {
             && failure.at <= answer.at
             && answer.at.since(failure.at) <= MARKED_DOWN
     };
-    let asked = segment(answer);
-    let same = |failure: &&Failure| {
-        let (one, other) = (&failure.segment, &asked);
-        one.is_none() || other.is_none() || one == other
-    };
-    let mut last: Vec<Failure> = memory
-        .failures()
-        .filter(is_ours)
-        .filter(same)
-        .cloned()
-        .collect();
+    let mut last: Vec<Failure> = memory.failures().filter(is_ours).cloned().collect();
     // Alone in its group, a server is never marked down (nginx: ngx_http_upstream_module, `server`).
     let tried: BTreeSet<_> = last.iter().flat_map(|failure| &failure.tried).collect();
     if tried.len() < 2 {
@@ -344,19 +332,9 @@ fn failures(answer: &Answer, memory: &Memory) -> Vec<Failure> {
     last
 }
 
-/// The first segment of the path that an answer's request asked for.
-#[must_use]
-pub fn segment(answer: &Answer) -> Option<String> {
-    let line = http::request_line(&answer.flow.heard_head)?;
-    line.path().split('/').nth(1).map(str::to_owned)
-}
-
 fn complete(answer: &Answer, deciding: Option<&Attempt>, memory: &Memory) -> Complete {
     let lost = memory.lost_around(answer.at);
-    let late = match deciding {
-        Some(attempt) => attempt.flow.late,
-        None => answer.flow.late,
-    };
+    let late = answer.flow.late || deciding.is_some_and(|attempt| attempt.flow.late);
     match (lost, late, memory.missing()) {
         (1.., _, _) => Complete::Lost(lost),
         (0, true, _) => Complete::Late,

@@ -31,7 +31,7 @@ pub struct Memory {
     pub clock: Clock,
     failures: Recent<u64, Failure>,
     dialled: Recent<(Netns, u16, String), ()>,
-    losses: VecDeque<(Timestamp, u64)>,
+    losses: VecDeque<(Timestamp, Timestamp, u64)>,
     missing: Vec<String>,
 }
 
@@ -64,14 +64,14 @@ impl Memory {
     }
 
     /// Records were lost.
-    pub fn lose(&mut self, at: Timestamp, count: u64) {
+    pub fn lose(&mut self, since: Timestamp, at: Timestamp, count: u64) {
         if count == 0 {
             return;
         }
         if self.losses.len() == LOSSES {
             self.losses.pop_front();
         }
-        self.losses.push_back((at, count));
+        self.losses.push_back((since, at, count));
     }
 
     /// Records lost around a moment.
@@ -80,8 +80,8 @@ impl Memory {
         let near = self
             .losses
             .iter()
-            .filter(|(at, _)| at.since(moment) <= AROUND && moment.since(*at) <= AROUND);
-        near.fold(0, |sum, (_, count)| sum.saturating_add(*count))
+            .filter(|(since, at, _)| since.since(moment) <= AROUND && moment.since(*at) <= AROUND);
+        near.fold(0, |sum, (_, _, count)| sum.saturating_add(*count))
     }
 
     /// Hooks that this kernel lacks.

@@ -319,6 +319,7 @@ mod tests {
         returns(&Event {
             at,
             fact: Fact::Lost(Lost {
+                since_at: None,
                 stage: "ring".to_owned(),
                 count: 0,
             }),
