@@ -74,6 +74,7 @@ impl Live {
         let attached = Attached {
             wall: clock::wall(),
             missing,
+            ordered: true,
         };
         live.feed(kernel::now(), Fact::Attached(attached))?;
         live.look_around()?;

@@ -233,6 +233,7 @@ mod tests {
 
     fn events() -> Vec<Event> {
         let attached = Attached {
+            ordered: true,
             wall: 5,
             missing: vec![],
         };

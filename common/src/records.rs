@@ -141,6 +141,10 @@ pub struct Flow {
     pub owner: Task,
     /// The two ends.
     pub tuple: Tuple,
+    /// The cookie of the dialled connection that the same thread had let go of, with nothing else
+    /// dialled, asked or answered in between, when this one began (a retry) or this answer left;
+    /// 0 none.
+    pub before: u64,
     /// When the socket was made (dialled) or established (accepted); 0 unknown. Nanoseconds.
     pub opened_at: u64,
     /// When the connection was established, 0 never or unknown. Nanoseconds.

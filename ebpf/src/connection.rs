@@ -24,6 +24,8 @@ pub struct Connection {
     pub cookie: u64,
     pub owner: Task,
     pub tuple: Tuple,
+    /// What its thread had let go of just before: see `Flow::before`.
+    pub before: u64,
     pub netns: u32,
     pub error: u16,
     pub soft_error: u16,
@@ -73,6 +75,52 @@ static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
 /// failed answer makes it worth telling. Full: the least recently used thread is forgotten.
 #[map]
 static HELD_BACK: LruHashMap<u32, Flow> = LruHashMap::with_max_entries(4096, 0);
+
+/// For each thread, the dialled connection that it let go of last, until it dials, asks or answers.
+/// Full: the least recently used thread is forgotten.
+#[map]
+static LET_GO: LruHashMap<u32, LetGo> = LruHashMap::with_max_entries(4096, 0);
+
+#[repr(C)]
+struct LetGo {
+    cookie: u64,
+    at: u64,
+}
+
+/// An event loop dials the next server as it handles the failure of the last. Nanoseconds.
+pub const RETRY: u64 = 1_000_000;
+/// A busy host may take the processor from a thread between a failure and its answer.
+pub const ANSWER: u64 = 200_000_000;
+
+/// The running thread let go of a dialled connection.
+#[inline(always)]
+pub fn note_let_go(cookie: u64) {
+    let (tid, at) = (kernel::tid(kernel::current()), now());
+    if let Some(place) = LET_GO.get_ptr_mut(tid) {
+        // SAFETY: only this thread writes its own element, and it is running this program.
+        unsafe { *place = LetGo { cookie, at } };
+    } else {
+        let noted = &LetGo { cookie, at };
+        // Full of busy threads: then this one's order is not known.
+        let _ = LET_GO.insert(tid, noted, 0);
+    }
+}
+
+/// What the thread let go of last, if that was `within` a time; it counts once.
+#[inline(always)]
+pub fn take_let_go(tid: u32, within: u64) -> u64 {
+    let Some(place) = LET_GO.get_ptr_mut(tid) else {
+        return 0;
+    };
+    // SAFETY: only this thread writes its own element, and it is running this program.
+    let noted = unsafe { &mut *place };
+    let cookie = core::mem::take(&mut noted.cookie);
+    if cookie != 0 && now().saturating_sub(noted.at) <= within {
+        cookie
+    } else {
+        0
+    }
+}
 
 /// What a new element of [`HELD_BACK`] is made from.
 static BLANK: Flow = zerocopy::transmute!([0u8; size_of::<Flow>()]);
@@ -234,6 +282,7 @@ fn fill(to: &mut Flow, from: &Connection, moment: &Moment) {
     }
     to.owner = from.owner;
     to.tuple = from.tuple;
+    to.before = from.before;
     to.opened_at = from.opened_at;
     to.established_at = from.established_at;
     to.fin_at = from.fin_at;

@@ -156,6 +156,14 @@ pub fn is_interim(connection: &Connection) -> bool {
 
 #[inline(always)]
 pub fn begin(connection: &mut Connection, tid: u32, received: u64, written: u32) {
+    if connection.role != role::DIALLED {
+        connection.before = connection::take_let_go(tid, connection::ANSWER);
+    } else if connection.said > 0 {
+        connection.before = connection::take_let_go(tid, connection::RETRY);
+    } else {
+        // It was dialled for this request: what came before was noted then.
+        connection::take_let_go(tid, 0);
+    }
     connection.heard_before_at = connection.heard_at;
     connection.said_at = connection.spoke_at;
     connection.said = connection.said.wrapping_add(1);
@@ -196,6 +204,8 @@ pub fn tell_continued(
     if is_watched(status?) {
         connection.heard_head_length = 0;
         connection.flags |= flag::CONTINUED;
+        let tid = kernel::tid(kernel::current());
+        connection.before = connection::take_let_go(tid, connection::ANSWER);
         tell_if_watched(connection, status, received, written);
         connection.flags &= !flag::CONTINUED;
     }

@@ -121,6 +121,8 @@ fn listener(socket: *const c_void, sock: Sock, kind: u16) -> Option<()> {
 fn dialled(socket: *const c_void, sock: Sock) -> Option<()> {
     let connection = begin(socket, sock, role::DIALLED)?;
     connection.seen_state = SYN_SENT;
+    let tid = kernel::tid(kernel::current());
+    connection.before = connection::take_let_go(tid, connection::RETRY);
     kernel::write_task(kernel::current(), &mut connection.owner);
     None
 }
@@ -234,6 +236,9 @@ fn let_go(socket: *const c_void, sock: Sock, how: u8, state: u8) -> Option<()> {
     let worth = worth(connection, how, received, tcp);
     if matches!(worth, Worth::Nothing) {
         return None;
+    }
+    if connection.role != role::ACCEPTED {
+        connection::note_let_go(connection.cookie);
     }
     let held = if sock.is_held() { flag::HELD } else { 0 };
     let fin = u32::from(connection.has(flag::FIN_HEARD));

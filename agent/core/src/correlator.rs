@@ -129,6 +129,7 @@ impl Correlator {
                     at,
                     wall: attached.wall,
                 };
+                self.memory.ordered = attached.ordered;
                 self.memory.attach(clock, attached.missing);
             }
             Fact::Tick => self.handle_timeout(at),
@@ -188,6 +189,7 @@ impl Correlator {
             status,
             before,
             hops,
+            ordered: self.memory.ordered,
         };
         let joined = join_at_once(&answer, &mut self.attempts);
         self.next += 1;

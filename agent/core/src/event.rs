@@ -171,6 +171,9 @@ pub struct Flow {
     pub header_scanned: bool,
     #[serde(default)]
     pub continued: bool,
+    /// The attempt that its thread had let go of just before, 0 none.
+    #[serde(default)]
+    pub before: Cookie,
     #[serde(default)]
     pub said_head: Head,
     #[serde(default)]
@@ -331,4 +334,7 @@ pub struct Attached {
     /// Names of the hooks that could not be attached.
     #[serde(default)]
     pub missing: Vec<String>,
+    /// Flows say what their thread had let go of before (`Flow::before`).
+    #[serde(default)]
+    pub ordered: bool,
 }

@@ -36,6 +36,8 @@ pub struct Answer {
     pub before: Option<Timestamp>,
     /// The process was seen to move a request from thread to thread: goroutines, thread pools.
     pub hops: bool,
+    /// The kernel told what the thread had let go of just before it answered.
+    pub ordered: bool,
 }
 
 /// The attempts of one answer.
@@ -84,12 +86,21 @@ pub fn join_at_once(answer: &Answer, attempts: &mut Attempts) -> Option<Joined> 
             // as a retry after it. Else that one was a mirror, or another request's that a retry
             // came to rescue.
             let is_own = match (line(answer, own), lined.relayed) {
+                (Line::Same | Line::Unseen, _) if answer.ordered => true,
                 (Line::Differs, _) => false,
                 (Line::Same | Line::Unseen, Some(_)) => own.began() >= Some(lined.at),
                 (Line::Same | Line::Unseen, None) => own.at >= lined.at,
             };
             if is_own || own.number == lined.number {
-                (own.number, Join::TaskOrder, held_up(answer, own))
+                // What was heard with the same line may be this answer's, and the other a mirror's.
+                let rivalled = lined.relayed.is_some()
+                    && lined.number != own.number
+                    && own.began() < Some(lined.at);
+                (
+                    own.number,
+                    Join::TaskOrder,
+                    held_up(answer, own) || rivalled,
+                )
             } else {
                 let close = line(answer, own) == Line::Same && !held_up(answer, own);
                 (lined.number, Join::RequestLine, ambiguous || close)
@@ -106,7 +117,7 @@ pub fn join_at_once(answer: &Answer, attempts: &mut Attempts) -> Option<Joined> 
 
 /// So long after it let go, a thread may have rescued that attempt and answered for another reason.
 fn held_up(answer: &Answer, own: &Attempt) -> bool {
-    answer.at.since(own.at) > AT_ONCE
+    !answer.ordered && answer.at.since(own.at) > AT_ONCE
 }
 
 fn has_rival(answer: &Answer, attempts: &Attempts, number: u64) -> bool {
@@ -149,6 +160,16 @@ pub fn join_late(answer: &Answer, attempts: &mut Attempts, now: Timestamp) -> Op
 
 /// The last thing that the answering thread did before.
 fn by_order<'a>(answer: &Answer, attempts: &'a Attempts) -> Option<&'a Attempt> {
+    if answer.ordered {
+        return attempts.of(answer.task.pid).find(|attempt| {
+            let swift = answer.at.since(attempt.at) <= SLACK;
+            attempt.flow.cookie == answer.flow.before
+                && attempt.relayed.is_none()
+                && (swift || line(answer, attempt) != Line::Differs)
+                && !(attempt.is_weak() && line(answer, attempt) == Line::Differs)
+                && fits(answer, attempt, answer.at)
+        });
+    }
     let own = attempts
         .of(answer.task.pid)
         .filter(|attempt| attempt.relayed.is_none());
@@ -176,7 +197,12 @@ fn by_line<'a>(
     let same = |attempt: &&Attempt| {
         fits(answer, attempt, until) && line(answer, attempt) == Line::Same && !attempt.is_weak()
     };
-    let all: Vec<&Attempt> = attempts.of(answer.task.pid).filter(same).collect();
+    let mut all: Vec<&Attempt> = attempts.of(answer.task.pid).filter(same).collect();
+    // An event loop that let go of nothing passes on what it heard.
+    let heard = |attempt: &&Attempt| attempt.relayed.is_some();
+    if answer.ordered && !answer.hops && all.iter().any(heard) {
+        all.retain(heard);
+    }
     // One request's tries follow each other; the last of them decides.
     let first = all.iter().min_by_key(|attempt| attempt.began())?;
     let mut last = *first;
@@ -259,8 +285,11 @@ fn before(answer: &Answer, attempts: &Attempts, next: &Attempt) -> Option<u64> {
 /// dials the next server as it handles the failure of the last.
 fn belongs(answer: &Answer, last: &Attempt, next: &Attempt, gap: Duration) -> bool {
     let same_thread = last.tid == next.tid;
+    if answer.ordered && same_thread && last.flow.cookie == next.flow.before {
+        return true;
+    }
     let turned = gap >= TURNAROUND.0 && gap <= TURNAROUND.1;
-    let in_turn = same_thread && gap <= IN_TURN;
+    let in_turn = same_thread && gap <= IN_TURN && !answer.ordered;
     match line(answer, last) {
         Line::Same => in_turn || turned || answer.hops || last.tid != next.tid,
         Line::Differs => in_turn && line(answer, next) != Line::Same,

@@ -33,6 +33,8 @@ pub struct Memory {
     dialled: Recent<(Netns, u16, String), ()>,
     losses: VecDeque<(Timestamp, Timestamp, u64)>,
     missing: Vec<String>,
+    /// Flows say what their thread had let go of before.
+    pub ordered: bool,
 }
 
 impl Default for Memory {
@@ -46,6 +48,7 @@ impl Default for Memory {
             dialled: Recent::new(4096, Duration::from_secs(24 * 3600)),
             losses: VecDeque::new(),
             missing: Vec::new(),
+            ordered: false,
         }
     }
 }

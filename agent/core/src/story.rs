@@ -339,6 +339,7 @@ mod tests {
         returns(&Event {
             at,
             fact: Fact::Attached(Attached {
+                ordered: false,
                 wall: u64::MAX,
                 missing,
             }),
@@ -347,6 +348,11 @@ mod tests {
             at,
             fact: Fact::Attached(Attached::default()),
         });
+    }
+
+    #[test]
+    fn a_reset_with_a_number_for_a_reason_returns() {
+        let at = Timestamp(1);
         let (local, remote) = (
             "127.0.0.1:80".parse().unwrap(),
             "127.0.0.1:1".parse().unwrap(),
