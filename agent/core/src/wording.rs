@@ -138,7 +138,7 @@ const WORDS: [(Cause, &str, &str); Cause::ALL.len()] = [
     (
         Cause::UnknownEvidenceLost,
         "records were lost around this answer, so nothing is claimed",
-        "raise the ring buffer's size, or watch fewer statuses",
+        "watch fewer statuses, or do not record meanwhile: the agent could not keep up",
     ),
     (
         Cause::UnknownAttachedLate,

@@ -142,40 +142,43 @@ fn hook(hook: &crate::kernel::Hook) -> Row {
 }
 
 fn kernel_log() -> Row {
-    let reason = KernelLog::open().err().map(|error| error.to_string());
-    Row {
-        name: "kernel-log".to_owned(),
-        attach: "/dev/kmsg".to_owned(),
-        state: if reason.is_some() {
-            State::Missing
-        } else {
-            State::Ok
-        },
-        fix: reason
-            .is_some()
-            .then_some("grant CAP_SYSLOG, and pass /dev/kmsg into a container"),
-        reason,
-        without: "process.oom.*: whose limit an OOM kill was for".to_owned(),
-    }
+    sense(
+        ("kernel-log", "/dev/kmsg"),
+        KernelLog::open().err(),
+        "process.oom.*: whose limit an OOM kill was for",
+        "grant CAP_SYSLOG, and pass /dev/kmsg into a container",
+    )
 }
 
 /// Process 1 is another user's for everyone who may not look.
 fn processes() -> Row {
-    let readable = std::fs::read_dir(proc::path(probe502_core::units::Pid(1), "fd"));
-    let reason = readable.err().map(|error| error.to_string());
+    sense(
+        ("processes", "/proc/<pid>/fd"),
+        std::fs::read_dir(proc::path(probe502_core::units::Pid(1), "fd")).err(),
+        "listener.*: owners of listeners that were there before",
+        "grant CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, use the host's /proc",
+    )
+}
+
+/// A sense of user space, and what bars it.
+fn sense(
+    (name, attach): (&str, &str),
+    barred: Option<impl ToString>,
+    without: &str,
+    fix: &'static str,
+) -> Row {
+    let state = if barred.is_some() {
+        State::Missing
+    } else {
+        State::Ok
+    };
     Row {
-        name: "processes".to_owned(),
-        attach: "/proc/<pid>/fd".to_owned(),
-        state: if reason.is_some() {
-            State::Missing
-        } else {
-            State::Ok
-        },
-        fix: reason
-            .is_some()
-            .then_some("grant CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, use the host's /proc"),
-        reason,
-        without: "listener.*: owners of listeners that were there before".to_owned(),
+        name: name.to_owned(),
+        attach: attach.to_owned(),
+        state,
+        fix: barred.is_some().then_some(fix),
+        reason: barred.map(|error| error.to_string()),
+        without: without.to_owned(),
     }
 }
 
