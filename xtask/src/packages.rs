@@ -18,9 +18,11 @@ if [ ! -e "$policy" ]; then
     chmod 755 "$policy"
 fi
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
+# Another run may hold the lock.
+wait="-o DPkg::Lock::Timeout=300"
+apt-get $wait update -qq
 # What goes wrong is on standard error.
-apt-get install -qq -y --no-install-recommends "$@" > /dev/null
+apt-get $wait install -qq -y --no-install-recommends "$@" > /dev/null
 "#;
 
 /// Installs those packages that are missing; none missing, nothing runs.
