@@ -4,6 +4,7 @@ pub mod agent;
 pub mod cgroup;
 pub mod client;
 pub mod firewall;
+pub mod gateways;
 pub mod lines;
 pub mod netns;
 pub mod nginx;

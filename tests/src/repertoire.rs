@@ -1,8 +1,10 @@
 //! The faults of `faulty.py` that need nothing but a request: their names, and what must be said of them.
 
+use std::net::SocketAddr;
+
 use anyhow::Result;
 
-use crate::client::{Answer, next_id};
+use crate::client::{Answer, Client, next_id};
 use crate::nginx::Nginx;
 use crate::watch::{Sure, Watch};
 
@@ -55,8 +57,16 @@ impl Fault {
     /// # Errors
     /// When no answer comes.
     pub fn ask(&self, gateway: &Nginx) -> Result<Answer> {
+        self.ask_at(gateway.addr)
+    }
+
+    /// The same of any gateway.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub fn ask_at(&self, gateway: SocketAddr) -> Result<Answer> {
         let path = format!("/fault/{}/{}", self.name, next_id());
-        let mut client = gateway.client()?;
+        let mut client = Client::connect(gateway)?;
         if self.method == "POST" {
             client.post(&path)
         } else {

@@ -73,6 +73,17 @@ impl Running {
         family.split_off(1)
     }
 
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        // The state behind the name; a child that nobody has waited for is a zombie.
+        std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).is_ok_and(|stat| {
+            stat.rsplit(") ")
+                .next()
+                .is_some_and(|rest| rest.starts_with('Z'))
+        })
+    }
+
     /// Sends a signal and waits for the end.
     ///
     /// # Errors

@@ -51,7 +51,15 @@ impl Watch {
     /// # Errors
     /// When the agent does not come to watch.
     pub fn with(gateway: &Nginx, options: &[&str]) -> Result<Self> {
-        let mut words = vec!["--port".to_owned(), gateway.port().to_string()];
+        Self::on(gateway.port(), options)
+    }
+
+    /// The same for any program that listens on this port.
+    ///
+    /// # Errors
+    /// When the agent does not come to watch.
+    pub fn on(port: u16, options: &[&str]) -> Result<Self> {
+        let mut words = vec!["--port".to_owned(), port.to_string()];
         words.extend(options.iter().map(|&word| word.to_owned()));
         let recorded = options.contains(&"--record");
         if let Some(dir) = std::env::var_os("PROBE502_KEEP").filter(|_| !recorded) {
@@ -59,7 +67,7 @@ impl Watch {
                 .name()
                 .unwrap_or("test")
                 .replace("::", "-");
-            let file = std::path::Path::new(&dir).join(format!("{name}-{}.gz", gateway.port()));
+            let file = std::path::Path::new(&dir).join(format!("{name}-{port}.gz"));
             words.extend(["--record".to_owned(), file.display().to_string()]);
         }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();

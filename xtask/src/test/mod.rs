@@ -13,10 +13,17 @@ use crate::process::{cargo, is_root, on_path, run as run_through};
 use crate::{demo, ebpf, packages, repository, tidy};
 use tally::Tally;
 
-/// What the end-to-end tests use: the gateway, the firewall, namespaces, the upstreams' Python with
-/// its virtual environments, and `kill`.
+/// What the end-to-end tests use: the gateways, a root file system with newer ones, the firewall,
+/// namespaces, the upstreams' Python with its virtual environments, and `kill`.
 const PACKAGES: &[&str] = &[
     "nginx",
+    "haproxy",
+    "apache2",
+    "varnish",
+    "gcc",
+    "libc6-dev",
+    "squid",
+    "debootstrap",
     "nftables",
     "iproute2",
     "python3",

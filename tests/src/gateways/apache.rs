@@ -1,0 +1,99 @@
+//! Apache with `mod_proxy_http` and the event MPM; several upstreams are a balancer.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+
+use super::ground::Ground;
+use super::{Recipe, Server, Site};
+
+const MODULES: &[(&str, &str)] = &[
+    ("mpm_event", "mpm_event"),
+    ("authz_core", "authz_core"),
+    ("proxy", "proxy"),
+    ("proxy_http", "proxy_http"),
+    ("slotmem_shm", "slotmem_shm"),
+    ("proxy_balancer", "proxy_balancer"),
+    ("lbmethod_byrequests", "lbmethod_byrequests"),
+    ("socache_shmcb", "socache_shmcb"),
+    ("ssl", "ssl"),
+];
+
+pub(super) fn recipe(ground: &Ground) -> Result<Recipe> {
+    let mut text = format!(
+        "ServerRoot {dir}
+DefaultRuntimeDir {dir}
+PidFile {dir}/httpd.pid
+ErrorLog {dir}/error.log
+ServerName shop.test
+User www-data
+Group www-data
+StartServers 1
+ServerLimit 4
+ThreadLimit 512
+ThreadsPerChild 256
+MinSpareThreads 1
+MaxSpareThreads 1024
+MaxRequestWorkers 1024
+ListenBacklog 4096
+KeepAliveTimeout 60
+MaxKeepAliveRequests 0
+ProxyTimeout 3
+",
+        dir = ground.inside.display()
+    );
+    for (name, file) in MODULES {
+        writeln!(
+            text,
+            "LoadModule {name}_module /usr/lib/apache2/modules/mod_{file}.so"
+        )?;
+    }
+    for site in &ground.plan.sites {
+        text += &host(ground, site)?;
+    }
+    let file = ground.write("httpd.conf", &text)?;
+    let words = [&ground.program, "-D", "FOREGROUND", "-f", &file];
+    Ok(Recipe {
+        words: words.map(str::to_owned).to_vec(),
+        logs: vec![ground.dir.join("error.log")],
+    })
+}
+
+fn host(ground: &Ground, site: &Site) -> Result<String> {
+    let addr = site.addr;
+    let mut text = format!("Listen {addr}\n<VirtualHost {addr}>\nProxyPreserveHost On\n");
+    text += &tls(ground, site)?;
+    if let [server] = site.servers.as_slice() {
+        let to = worker(ground, site, server)?;
+        writeln!(text, "ProxyPass / {to}/ connectiontimeout=2 timeout=3")?;
+    } else {
+        let name = format!("balancer://site{}", addr.port());
+        writeln!(text, "<Proxy {name}>")?;
+        for server in &site.servers {
+            let to = worker(ground, site, server)?;
+            writeln!(text, "BalancerMember {to} connectiontimeout=2 timeout=3")?;
+        }
+        writeln!(text, "</Proxy>\nProxyPass / {name}/")?;
+    }
+    text += "</VirtualHost>\n";
+    Ok(text)
+}
+
+fn worker(ground: &Ground, site: &Site, server: &Server) -> Result<String> {
+    let scheme = if site.tls.is_some() { "https" } else { "http" };
+    Ok(match server {
+        Server::Tcp(addr) => format!("{scheme}://{addr}"),
+        Server::Unix(path) => format!("unix:{}|http://shop.test", ground.socket(path)?),
+    })
+}
+
+fn tls(ground: &Ground, site: &Site) -> Result<String> {
+    if site.tls.is_none() {
+        return Ok(String::new());
+    }
+    let verify = ground.authority(site)?.map_or_else(
+        || "SSLProxyVerify none\nSSLProxyCheckPeerName off\nSSLProxyCheckPeerExpire off\n".into(),
+        |file| format!("SSLProxyVerify require\nSSLProxyCACertificateFile {file}\n"),
+    );
+    Ok(format!("SSLProxyEngine on\n{verify}"))
+}

@@ -1,0 +1,64 @@
+//! Caddy: `reverse_proxy` with its default pool and no second try.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+
+use super::ground::Ground;
+use super::{Recipe, Server, Site};
+
+pub(super) fn recipe(ground: &Ground) -> Result<Recipe> {
+    let mut text = format!(
+        "{{\n  admin off\n  auto_https off\n  persist_config off\n  storage file_system {}\n}}\n",
+        ground.inside("storage")
+    );
+    for site in &ground.plan.sites {
+        text += &block(ground, site)?;
+    }
+    let file = ground.write("Caddyfile", &text)?;
+    let words = [
+        &ground.program,
+        "run",
+        "--adapter",
+        "caddyfile",
+        "--config",
+        &file,
+    ];
+    Ok(Recipe {
+        words: words.map(str::to_owned).to_vec(),
+        logs: Vec::new(),
+    })
+}
+
+fn block(ground: &Ground, site: &Site) -> Result<String> {
+    let (host, port) = (site.addr.ip(), site.addr.port());
+    let mut servers = Vec::new();
+    for server in &site.servers {
+        servers.push(match server {
+            Server::Tcp(addr) => addr.clone(),
+            Server::Unix(path) => format!("unix/{}", ground.socket(path)?),
+        });
+    }
+    let mut tls = String::new();
+    if site.tls.is_some() {
+        tls += "      tls\n      tls_server_name shop.test\n";
+        match ground.authority(site)? {
+            Some(file) => writeln!(tls, "      tls_trust_pool file {file}")?,
+            None => tls += "      tls_insecure_skip_verify\n",
+        }
+    }
+    let servers = servers.join(" ");
+    Ok(format!(
+        "http://:{port} {{
+  bind {host}
+  reverse_proxy {servers} {{
+    header_up Host {{host}}
+    transport http {{
+      dial_timeout 2s
+      response_header_timeout 3s
+{tls}    }}
+  }}
+}}
+"
+    ))
+}

@@ -1,0 +1,63 @@
+//! `HAProxy`: two threads, its own retries and its own pool.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+
+use super::ground::Ground;
+use super::{Recipe, Server, Site};
+
+pub(super) fn recipe(ground: &Ground) -> Result<Recipe> {
+    let mut text = "global
+  nbthread 2
+  user nobody
+  group nogroup
+  log stderr format raw local0
+defaults
+  mode http
+  log global
+  option httplog
+  timeout connect 2s
+  timeout client 60s
+  timeout server 3s
+"
+    .to_owned();
+    for site in &ground.plan.sites {
+        text += &listener(ground, site)?;
+    }
+    let file = ground.write("haproxy.cfg", &text)?;
+    let words = [&ground.program, "-db", "-f", &file];
+    Ok(Recipe {
+        words: words.map(str::to_owned).to_vec(),
+        logs: Vec::new(),
+    })
+}
+
+fn listener(ground: &Ground, site: &Site) -> Result<String> {
+    let tls = match (&site.tls, ground.authority(site)?) {
+        (Some(_), Some(file)) => {
+            format!(" ssl verify required ca-file {file} sni str(shop.test) verifyhost shop.test")
+        }
+        (Some(_), None) => " ssl verify none sni str(shop.test)".to_owned(),
+        (None, _) => String::new(),
+    };
+    // One server is not checked, as in the distribution's example; several are, or none were ever down.
+    let check = if site.servers.len() > 1 {
+        " check inter 500ms fall 2 rise 2"
+    } else {
+        ""
+    };
+    let mut text = format!(
+        "listen site{}\n  bind {} backlog 4096\n",
+        site.addr.port(),
+        site.addr
+    );
+    for (number, server) in site.servers.iter().enumerate() {
+        let place = match server {
+            Server::Tcp(addr) => addr.clone(),
+            Server::Unix(path) => format!("unix@{}", ground.socket(path)?),
+        };
+        writeln!(text, "  server s{number} {place}{tls}{check}")?;
+    }
+    Ok(text)
+}
