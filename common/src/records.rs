@@ -173,6 +173,20 @@ pub struct Flow {
     pub scanned: u32,
     /// Milliseconds since the holder last sent anything.
     pub quiet_ms: u32,
+    /// Milliseconds since bytes of the other end last arrived; 0 where none ever did.
+    pub unheard_ms: u32,
+    /// The longest silence on this connection, milliseconds, after which it was still of use: between
+    /// an answer's end and the next request.
+    pub longest_idle_ms: u32,
+    /// This end's initial sequence number (RFC 9293, 3.4.1), 0 unknown. Both ends know both, and
+    /// no translation of addresses changes them: they join the ends of one connection.
+    pub isn: u32,
+    /// The other end's initial sequence number, 0 unknown.
+    pub peer_isn: u32,
+    /// Segments that were sent again (`tcp_sock.total_retrans`).
+    pub retransmits: u32,
+    /// Bytes that were sent and not acknowledged at the end; a SYN counts as one.
+    pub unacked: u32,
     /// The socket's error (`sk_err`), an errno.
     pub error: u16,
     /// The socket's soft error (`sk_err_soft`), an errno.
@@ -187,8 +201,15 @@ pub struct Flow {
     pub how: u8,
     /// The TCP state before the end (`net/tcp_states.h`).
     pub state: u8,
+    /// Where an error of the network came from (`sock_extended_err.ee_origin`): 2 ICMP, 3 ICMPv6,
+    /// 0 none came.
+    pub icmp_origin: u8,
+    /// Its ICMP type.
+    pub icmp_type: u8,
+    /// Its ICMP code.
+    pub icmp_code: u8,
     /// Zero.
-    pub padding: [u8; 5],
+    pub padding: [u8; 2],
     /// Bytes used in `said_head`.
     pub said_head_length: u16,
     /// Bytes used in `heard_head`.
@@ -211,10 +232,13 @@ pub struct Reset {
     pub tuple: Tuple,
     /// The kernel's `sk_rst_reason`, by this kernel's numbers; `u32::MAX` where it has none.
     pub reason: u32,
+    /// The sequence number of the packet that it answers: of a SYN, the initial one. 0 where it
+    /// answers none.
+    pub sequence: u32,
     /// One of [`role`], of the sending socket.
     pub role: u8,
     /// Zero.
-    pub padding: [u8; 3],
+    pub padding: [u8; 7],
 }
 
 /// A listener came or went.
@@ -293,8 +317,12 @@ pub struct Drop {
     pub tuple: Tuple,
     /// The kernel's `skb_drop_reason`, by this kernel's numbers.
     pub reason: u32,
+    /// The packet's sequence number.
+    pub sequence: u32,
     /// The TCP header's flags byte (RFC 9293, 3.1): 2 is a SYN.
     pub tcp_flags: u8,
+    /// 1 where the packet had come in by a device, 0 where this namespace sent it.
+    pub arrived: u8,
     /// Zero.
-    pub padding: [u8; 3],
+    pub padding: [u8; 6],
 }

@@ -5,11 +5,14 @@ use core::ffi::c_void;
 use aya_ebpf::{
     bindings::BPF_SK_STORAGE_GET_F_CREATE,
     btf_maps::SkStorage,
-    helpers::{bpf_ktime_get_ns, generated::bpf_sk_storage_get},
+    helpers::{
+        bpf_ktime_get_ns,
+        generated::{bpf_ktime_get_coarse_ns, bpf_sk_storage_get},
+    },
     macros::{btf_map, map},
     maps::LruHashMap,
 };
-use probe502_common::{Flow, HEAD, Header, Task, Tuple, flag, kind};
+use probe502_common::{Flow, HEAD, Header, Task, Tuple, flag, kind, role};
 
 use crate::{
     emit,
@@ -38,10 +41,18 @@ pub struct Connection {
     pub heard_before_at: u64,
     /// When the holder last sent anything.
     pub spoke_at: u64,
+    /// When bytes of the other end last arrived, to the tick.
+    pub listened_at: u64,
     /// Bytes received when the last message said began.
     pub received_mark: u64,
     /// The sequence number at which the last message said began.
     pub said_mark: u32,
+    /// See `Flow`: kept where the kernel forgets them, and taken from the socket elsewhere.
+    pub isn: u32,
+    pub peer_isn: u32,
+    pub retransmits: u32,
+    pub unacked: u32,
+    pub longest_idle_ms: u32,
     pub said: u32,
     pub heard: u32,
     pub scanned: u32,
@@ -56,7 +67,10 @@ pub struct Connection {
     pub gone: u8,
     /// The TCP state that was last dealt with: of a hook's twins, the second leaves it alone.
     pub seen_state: u8,
-    pub padding: [u8; 5],
+    pub icmp_origin: u8,
+    pub icmp_type: u8,
+    pub icmp_code: u8,
+    pub padding: [u8; 6],
     /// Never used: the verifier bounds an append to a head by the head's length plus its own size,
     /// as if it could reach this far.
     pub slack: [u8; 64],
@@ -149,6 +163,14 @@ fn storage(socket: *const c_void, flags: u64) -> Option<&'static mut Connection>
     }
 }
 
+/// The last tick's time: for what is dated with every packet. Milliseconds late, and a few
+/// nanoseconds dear.
+#[inline(always)]
+pub fn last_tick() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_coarse_ns() }
+}
+
 /// `CLOCK_MONOTONIC`, nanoseconds.
 #[inline(always)]
 pub fn now() -> u64 {
@@ -211,6 +233,32 @@ impl Connection {
     pub fn received(&self, tcp: TcpSock) -> u64 {
         tcp.received()
             .saturating_sub(u64::from(self.has(flag::FIN_HEARD)))
+    }
+
+    /// Keeps what the kernel counts itself, and forgets when it disconnects a socket
+    /// (`tcp_disconnect`). Sequence numbers are told from where the counts began.
+    #[inline(always)]
+    pub fn count(&mut self, tcp: TcpSock) {
+        if self.role == role::UNKNOWN {
+            return;
+        }
+        // A SYN that is sent is counted by the dialling end alone (`tcp_ack`).
+        let syn = u32::from(self.role == role::ACCEPTED);
+        self.isn = tcp.first_sent().wrapping_sub(syn);
+        if self.has(flag::ESTABLISHED) {
+            self.peer_isn = tcp.first_received().wrapping_sub(1);
+        }
+        self.retransmits = tcp.retransmits();
+        self.unacked = tcp.unacked();
+    }
+
+    /// A message begins after this much silence.
+    #[inline(always)]
+    pub fn idled(&mut self, since: u64, now: u64) {
+        let silence = (now.saturating_sub(since) / 1_000_000) as u32;
+        if silence > self.longest_idle_ms {
+            self.longest_idle_ms = silence;
+        }
     }
 
     /// Bytes of the last message heard; 0 while a said message is unanswered.
@@ -299,6 +347,17 @@ fn fill(to: &mut Flow, from: &Connection, moment: &Moment) {
     to.scanned = from.scanned;
     let quiet = to.header.at.saturating_sub(from.spoke_at) / 1_000_000;
     to.quiet_ms = if from.spoke_at == 0 { 0 } else { quiet as u32 };
+    let unheard = to.header.at.saturating_sub(from.listened_at) / 1_000_000;
+    to.unheard_ms = if from.listened_at == 0 {
+        0
+    } else {
+        unheard as u32
+    };
+    to.longest_idle_ms = from.longest_idle_ms;
+    to.isn = from.isn;
+    to.peer_isn = from.peer_isn;
+    to.retransmits = from.retransmits;
+    to.unacked = from.unacked;
     to.error = from.error;
     to.soft_error = from.soft_error;
     to.status = moment.status;
@@ -306,7 +365,10 @@ fn fill(to: &mut Flow, from: &Connection, moment: &Moment) {
     to.role = from.role;
     to.how = moment.how;
     to.state = moment.state;
-    to.padding = [0; 5];
+    to.icmp_origin = from.icmp_origin;
+    to.icmp_type = from.icmp_type;
+    to.icmp_code = from.icmp_code;
+    to.padding = [0; 2];
     to.said_head_length = from.said_head_length;
     to.heard_head_length = from.heard_head_length;
     to.said_head = from.said_head;

@@ -25,7 +25,9 @@ fn dropped(packet: *const c_void, reason: u32) -> Option<()> {
         headers.write_tuple(&mut record.tuple);
         record.reason = reason;
         record.tcp_flags = headers.tcp_flags();
-        record.padding = [0; 3];
+        record.sequence = headers.sequence();
+        record.arrived = u8::from(packets::has_arrived(packet));
+        record.padding = [0; 6];
     });
     None
 }

@@ -73,6 +73,17 @@ impl Kernel {
 #[derive(Clone, Copy)]
 pub struct Sock(Kernel);
 
+/// The start of a `struct sock_extended_err` (`linux/errqueue.h`).
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct NetworkError {
+    pub errno: u32,
+    pub origin: u8,
+    pub kind: u8,
+    pub code: u8,
+    padding: u8,
+}
+
 /// The `struct tcp_sock` that a socket is.
 #[derive(Clone, Copy)]
 pub struct TcpSock(Kernel);
@@ -132,18 +143,17 @@ impl Sock {
         self.0.load::<i32>(layout!(sock_err_soft)).unwrap_or(0) as u16
     }
 
-    /// The errno of the last ICMP error that was queued on it (`sock_queue_err_skb`). The kernel
-    /// reports it before it sets `sk_err_soft`, and the holder's `SO_ERROR` clears that.
+    /// The last ICMP error that was queued on it (`sock_queue_err_skb`). The kernel reports it before
+    /// it sets `sk_err_soft`, and the holder's `SO_ERROR` clears that.
     #[inline(always)]
-    pub fn queued_error(self) -> Option<u16> {
+    pub fn queued_error(self) -> Option<NetworkError> {
         let queue = self.0.plus(u64::from(layout!(sock_error_queue)));
         let last = queue.follow(layout!(queue_prev))?;
         if last.0 == queue.0 {
             return None;
         }
         let told = last.plus(u64::from(layout!(skb_cb)));
-        told.read::<u32>(layout!(exterr_errno))
-            .map(|errno| errno as u16)
+        told.read(layout!(exterr_errno))
     }
 
     /// `close(2)` has begun: both directions are shut (`SHUTDOWN_MASK`).
@@ -190,6 +200,38 @@ impl TcpSock {
     #[inline(always)]
     pub fn written(self) -> u32 {
         self.0.load(layout!(tcp_write_seq)).unwrap_or(0)
+    }
+
+    /// The sequence number at which the count of what was acknowledged began.
+    #[inline(always)]
+    pub fn first_sent(self) -> u32 {
+        let acked: u64 = self.0.load(layout!(tcp_bytes_acked)).unwrap_or(0);
+        self.acked().wrapping_sub(acked as u32)
+    }
+
+    /// The sequence number at which the count of what was received began.
+    #[inline(always)]
+    pub fn first_received(self) -> u32 {
+        let next: u32 = self.0.load(layout!(tcp_rcv_nxt)).unwrap_or(0);
+        next.wrapping_sub(self.received() as u32)
+    }
+
+    /// Bytes that were written and not acknowledged.
+    #[inline(always)]
+    pub fn unacked(self) -> u32 {
+        self.written().wrapping_sub(self.acked())
+    }
+
+    /// Segments that were sent again.
+    #[inline(always)]
+    pub fn retransmits(self) -> u32 {
+        self.0.load(layout!(tcp_total_retrans)).unwrap_or(0)
+    }
+
+    /// The first sequence number that was not acknowledged.
+    #[inline(always)]
+    fn acked(self) -> u32 {
+        self.0.load(layout!(tcp_snd_una)).unwrap_or(0)
     }
 
     /// Bytes that were received and never read; a FIN counts as one.

@@ -164,6 +164,9 @@ pub fn begin(connection: &mut Connection, tid: u32, received: u64, written: u32)
         // It was dialled for this request: what came before was noted then.
         connection::take_let_go(tid, 0);
     }
+    if connection.role == role::DIALLED && connection.listened_at != 0 {
+        connection.idled(connection.listened_at, connection.spoke_at);
+    }
     connection.heard_before_at = connection.heard_at;
     connection.said_at = connection.spoke_at;
     connection.said = connection.said.wrapping_add(1);

@@ -21,6 +21,8 @@ use crate::{
 
 const IPPROTO_TCP: u32 = 6;
 const LISTEN: u32 = 10;
+/// IPv6's and TCP's at most (RFC 8200, 3; RFC 9293, 3.1): a longer packet has a payload.
+const LONGEST_HEADERS: u32 = 40 + 60;
 /// Answers that begin with a smaller packet cannot overflow a gateway's header buffer by it: nginx's
 /// smallest by default is 4 KiB (`proxy_buffer_size`).
 const DEEP: usize = 4096;
@@ -51,11 +53,15 @@ struct Payload {
 #[inline(always)]
 fn arrived(packet: *mut __sk_buff) -> Option<()> {
     let socket = full_socket(packet)?;
-    let known = connection::of(socket.cast());
-    if let Some(known) = &known
+    let mut known = connection::of(socket.cast());
+    if let Some(known) = &mut known
         && known.speaker == OTHER_END
         && usize::from(known.heard_head_length) == HEAD
     {
+        // SAFETY: the context is valid.
+        if unsafe { (*packet).len } > LONGEST_HEADERS {
+            known.listened_at = connection::last_tick();
+        }
         return None;
     }
     let payload = payload(packet)?;
@@ -63,6 +69,7 @@ fn arrived(packet: *mut __sk_buff) -> Option<()> {
         Some(known) => known,
         None => adopt(packet, socket)?,
     };
+    connection.listened_at = connection::last_tick();
     if connection.speaker == OTHER_END {
         append(packet, &payload, connection);
         return None;
@@ -73,6 +80,9 @@ fn arrived(packet: *mut __sk_buff) -> Option<()> {
         return None;
     }
     connection.heard_at = connection::now();
+    if connection.role == role::ACCEPTED && connection.said > 0 {
+        connection.idled(connection.spoke_at, connection.heard_at);
+    }
     connection.heard = connection.heard.wrapping_add(1);
     connection.speaker = OTHER_END;
     connection.heard_head_length = load(packet, &payload, &mut connection.heard_head);
@@ -293,6 +303,12 @@ pub fn netns(packet: Kernel) -> u32 {
         .map_or(0, net_inum)
 }
 
+/// Whether a kernel packet came in by a device, rather than from a socket of its namespace.
+#[inline(always)]
+pub fn has_arrived(packet: Kernel) -> bool {
+    packet.read::<u32>(layout!(skb_iif)).unwrap_or(0) != 0
+}
+
 /// Where a kernel packet's IP and TCP headers are; `None` where it is not TCP.
 #[derive(Clone, Copy)]
 pub struct Headers {
@@ -339,6 +355,12 @@ impl Headers {
         self.tcp.copy(0, &mut to.local_port);
         self.tcp.copy(2, &mut to.remote_port);
         to.padding = [0; 4];
+    }
+
+    /// The sequence number (RFC 9293, 3.1).
+    #[inline(always)]
+    pub fn sequence(self) -> u32 {
+        self.tcp.read(4).map_or(0, u32::from_be)
     }
 
     /// The flags byte (RFC 9293, 3.1).

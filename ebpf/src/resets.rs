@@ -115,7 +115,8 @@ fn reset_sent(socket: *const c_void, packet: *const c_void, reason: u32) -> Opti
         record.cookie = cookie;
         record.reason = reason;
         record.role = role;
-        record.padding = [0; 3];
+        record.sequence = headers.map_or(0, packets::Headers::sequence);
+        record.padding = [0; 7];
         if let Some(headers) = headers {
             headers.write_tuple(&mut record.tuple);
             reverse(&mut record.tuple);
@@ -145,10 +146,15 @@ fn reset_heard(socket: *const c_void) -> Option<()> {
 fn error_heard(socket: *const c_void) -> Option<()> {
     let connection = connection::of(socket)?;
     let sock = Sock::at(socket)?;
-    connection.soft_error = match sock.soft_error() {
-        0 => sock.queued_error().unwrap_or(connection.soft_error),
-        known => known,
-    };
+    if let Some(told) = sock.queued_error() {
+        connection.soft_error = told.errno as u16;
+        connection.icmp_origin = told.origin;
+        connection.icmp_type = told.kind;
+        connection.icmp_code = told.code;
+    }
+    if let known @ 1.. = sock.soft_error() {
+        connection.soft_error = known;
+    }
     keep_port(socket, connection)
 }
 

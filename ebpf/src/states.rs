@@ -133,6 +133,7 @@ fn accepted(socket: *const c_void, sock: Sock) -> Option<()> {
     connection.seen_state = ESTABLISHED;
     connection.established_at = connection.opened_at;
     connection.flags = flag::ESTABLISHED;
+    connection.count(sock.tcp()?);
     None
 }
 
@@ -148,6 +149,8 @@ fn begin(socket: *const c_void, sock: Sock, role: u8) -> Option<&'static mut Con
     connection.flags = 0;
     connection.error = 0;
     connection.soft_error = 0;
+    connection.icmp_origin = 0;
+    connection.ended_state = 0;
     connection.gone = 0;
     connection.speaker = NOBODY;
     Some(connection)
@@ -159,6 +162,7 @@ fn connected(socket: *const c_void, sock: Sock) -> Option<()> {
     connection.remember(sock);
     connection.established_at = connection::now();
     connection.flags |= flag::ESTABLISHED;
+    connection.count(sock.tcp()?);
     None
 }
 
@@ -179,6 +183,7 @@ fn closed(socket: *const c_void, sock: Sock, old: u8) -> Option<()> {
         let connection = connection::of(socket)?;
         connection.error = error;
         connection.ended_state = old;
+        connection.count(sock.tcp()?);
         return None;
     }
     let how = if !sock.is_closing() {
@@ -232,6 +237,9 @@ fn let_go(socket: *const c_void, sock: Sock, how: u8, state: u8) -> Option<()> {
         connection.fin_at = connection::now();
     }
     let tcp = sock.tcp()?;
+    if connection.ended_state == 0 {
+        connection.count(tcp);
+    }
     let received = connection.received(tcp);
     let worth = worth(connection, how, received, tcp);
     if matches!(worth, Worth::Nothing) {
@@ -287,7 +295,11 @@ fn worth(connection: &Connection, how: u8, received: u64, tcp: TcpSock) -> Worth
     let is_dying = || kernel::is_exiting(kernel::current());
     match connection.role {
         role::DIALLED if connection.said > 0 && heard_more && !broke_off(connection, received) => {
-            Worth::Keeping
+            if how == how::FIN && idled(connection) && asks_in_clear(connection) {
+                Worth::Telling
+            } else {
+                Worth::Keeping
+            }
         }
         role::DIALLED => Worth::Telling,
         role::ACCEPTED => {
@@ -327,6 +339,28 @@ fn broke_off(connection: &Connection, received: u64) -> bool {
 fn timed_out(connection: &Connection) -> bool {
     let silence = connection::now().saturating_sub(connection.spoke_at);
     connection.said > 0 && !connection.has(flag::FIN_HEARD) && silence >= IDLE
+}
+
+/// Either end closed it after a silence of both: it tells how long pooled connections live.
+#[inline(always)]
+fn idled(connection: &Connection) -> bool {
+    let last = if connection.listened_at > connection.spoke_at {
+        connection.listened_at
+    } else {
+        connection.spoke_at
+    };
+    let end = if connection.has(flag::FIN_HEARD) {
+        connection.fin_at
+    } else {
+        connection::now()
+    };
+    end.saturating_sub(last) >= IDLE
+}
+
+/// Whether its holder is a client in HTTP/1: others' idle connections are nobody's upstreams.
+#[inline(always)]
+fn asks_in_clear(connection: &Connection) -> bool {
+    is_request(&connection.said_head, connection.said_head_length)
 }
 
 /// A short answer that ended before its header did (RFC 9112, 2.1).

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::event::Flow;
+use crate::diagnose::IDLE_MS;
+use crate::event::{Flow, How, Role};
 use crate::http;
 use crate::recent::Recent;
 use crate::units::{Cookie, Pid, Timestamp};
@@ -148,6 +149,21 @@ pub fn is_header_complete(flow: &Flow) -> Option<bool> {
     (all_kept || none_within).then_some(false)
 }
 
+/// For how long a pooled connection had been idle when an idle timer, its holder's or the other
+/// end's, closed it; `None` where something else did. Nothing failed on it.
+#[must_use]
+pub fn idle(at: Timestamp, flow: &Flow) -> Option<Duration> {
+    let silent = Duration::from_millis(flow.quiet_ms.min(flow.unheard_ms).into());
+    let closed = at.since(flow.fin_at.unwrap_or(at));
+    let idle = silent.saturating_sub(closed);
+    let is_served = flow.said > 0
+        && flow.heard_bytes > 0
+        && http::request_line(&flow.said_head).is_some()
+        && is_header_complete(flow) != Some(false);
+    let is_closed = flow.role == Role::Dialled && flow.how == How::Fin && flow.error.0 == 0;
+    (is_served && is_closed && idle.as_millis() >= u128::from(IDLE_MS)).then_some(idle)
+}
+
 /// Attempts that no answer has taken yet.
 #[derive(Debug)]
 pub struct Attempts {
@@ -183,7 +199,7 @@ impl Attempts {
             && flow.said == 0
             && !flow.late
             && !(flow.fin_heard || flow.reset_heard || flow.error.0 != 0);
-        if !is_spare {
+        if !is_spare && idle(at, &flow).is_none() {
             self.add((at, task.pid, task.tid), flow, None);
         }
     }

@@ -18,7 +18,7 @@ const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 
 /// Every bit of `Flow::flags` that has a meaning.
-const FLAGS: u16 = 0x00ff;
+const FLAGS: u16 = 0x01ff;
 
 /// What the running kernel calls its numbers, without the enum's prefix.
 #[derive(Clone, Debug, Default)]
@@ -111,6 +111,7 @@ impl Decoder {
             remote: remote(&reset.tuple),
             role: end(reset.role)?,
             reason: (reset.reason != u32::MAX).then(|| named(reset.reason)),
+            sequence: reset.sequence,
         })
     }
 
@@ -121,6 +122,8 @@ impl Decoder {
             target: remote(&drop.tuple),
             syn: drop.tcp_flags & (SYN | ACK) == SYN,
             reason: name(&self.names.drop_reasons, drop.reason),
+            sequence: drop.sequence,
+            arrived: drop.arrived != 0,
         }
     }
 }
@@ -150,12 +153,7 @@ fn record<T: FromBytes + KnownLayout + Immutable>(
 
 fn flow(bytes: &[u8]) -> Result<Flow, DecodeError> {
     let flow: records::Flow = record(kind::ANSWERED, bytes)?;
-    if flow.flags & !FLAGS != 0 {
-        return Err(DecodeError::Number {
-            field: "flags",
-            number: flow.flags.into(),
-        });
-    }
+    known_flags(flow.flags)?;
     let set = |bit: u16| flow.flags & bit != 0;
     Ok(Flow {
         netns: Netns(flow.header.netns),
@@ -180,8 +178,17 @@ fn flow(bytes: &[u8]) -> Result<Flow, DecodeError> {
         heard: flow.heard,
         scanned: flow.scanned,
         quiet_ms: flow.quiet_ms,
+        unheard_ms: flow.unheard_ms,
+        longest_idle_ms: flow.longest_idle_ms,
+        isn: flow.isn,
+        peer_isn: flow.peer_isn,
+        retransmits: flow.retransmits,
+        unacked: flow.unacked,
         error: Errno(flow.error),
         soft_error: Errno(flow.soft_error),
+        icmp_origin: flow.icmp_origin,
+        icmp_type: flow.icmp_type,
+        icmp_code: flow.icmp_code,
         status: (flow.status != 0).then_some(flow.status),
         state: flow.state,
         late: set(flag::LATE),
@@ -201,6 +208,14 @@ fn flow(bytes: &[u8]) -> Result<Flow, DecodeError> {
             "heard_head_length",
         )?,
     })
+}
+
+fn known_flags(flags: u16) -> Result<(), DecodeError> {
+    let unknown = DecodeError::Number {
+        field: "flags",
+        number: flags.into(),
+    };
+    (flags & !FLAGS == 0).then_some(()).ok_or(unknown)
 }
 
 fn listener(listener: &records::Listener) -> Listener {

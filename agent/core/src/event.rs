@@ -145,9 +145,27 @@ pub struct Flow {
     #[serde(default)]
     pub quiet_ms: u32,
     #[serde(default)]
+    pub unheard_ms: u32,
+    #[serde(default)]
+    pub longest_idle_ms: u32,
+    #[serde(default)]
+    pub isn: u32,
+    #[serde(default)]
+    pub peer_isn: u32,
+    #[serde(default)]
+    pub retransmits: u32,
+    #[serde(default)]
+    pub unacked: u32,
+    #[serde(default)]
     pub error: Errno,
     #[serde(default)]
     pub soft_error: Errno,
+    #[serde(default)]
+    pub icmp_origin: u8,
+    #[serde(default)]
+    pub icmp_type: u8,
+    #[serde(default)]
+    pub icmp_code: u8,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// The TCP state before the end, by the kernel's number.
@@ -196,6 +214,9 @@ pub struct Reset {
     /// this kernel gives no reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The sequence number of the packet that it answers.
+    #[serde(default)]
+    pub sequence: u32,
 }
 
 /// A listening socket that came or went, or was there when the agent looked.
@@ -268,6 +289,11 @@ pub struct Drop {
     #[serde(default)]
     pub syn: bool,
     pub reason: String,
+    #[serde(default)]
+    pub sequence: u32,
+    /// It had come in by a device, and was not sent from this namespace.
+    #[serde(default)]
+    pub arrived: bool,
 }
 
 /// What the kernel log says of an OOM kill (`mm/oom_kill.c`, `mm/memcontrol.c`).

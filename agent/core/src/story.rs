@@ -367,6 +367,7 @@ mod tests {
             remote,
             role,
             reason,
+            sequence: 0,
         };
         returns(&Event {
             at,

@@ -49,6 +49,9 @@ fn sockets(types: &KernelTypes, layout: &mut Layout) {
     layout.tcp_copied_seq = tcp("copied_seq");
     layout.tcp_rcv_nxt = tcp("rcv_nxt");
     layout.tcp_write_seq = tcp("write_seq");
+    layout.tcp_snd_una = tcp("snd_una");
+    layout.tcp_bytes_acked = tcp("bytes_acked");
+    layout.tcp_total_retrans = tcp("total_retrans");
     layout.linger_bit = types.value("sock_flags", "SOCK_LINGER").unwrap_or(ABSENT);
 }
 
@@ -70,6 +73,7 @@ fn packets(types: &KernelTypes, layout: &mut Layout) {
     layout.skb_cb = packet("cb");
     layout.skb_dev = packet("dev");
     layout.skb_dst = packet("_skb_refdst");
+    layout.skb_iif = packet("skb_iif");
     layout.dev_net = offset(types, "net_device", "nd_net");
     layout.dst_dev = first(types, "dst_entry", &["dev", "dev_rcu"]);
     let dropped = types.value("skb_drop_reason", "SKB_DROP_REASON_NETFILTER_DROP");

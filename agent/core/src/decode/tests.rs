@@ -20,7 +20,8 @@ fn a_flow_keeps_what_the_kernel_said() {
     flow.tuple.local_port = 8080u16.to_be_bytes();
     flow.said_head[..4].copy_from_slice(b"HTTP");
     flow.said_head_length = 4;
-    flow.flags = flag::FIN_HEARD | flag::ESTABLISHED;
+    flow.flags = flag::FIN_HEARD | flag::ESTABLISHED | flag::CONTINUED;
+    (flow.isn, flow.peer_isn) = (1, 2);
     let event = Decoder::default().decode(flow.as_bytes()).unwrap();
     assert_eq!(event.at, Timestamp(7));
     let Fact::Answered(flow) = event.fact else {
@@ -28,7 +29,8 @@ fn a_flow_keeps_what_the_kernel_said() {
     };
     assert_eq!(flow.local, "127.0.0.1:8080".parse().unwrap());
     assert_eq!(flow.said_head, Head(b"HTTP".to_vec()));
-    assert!(flow.fin_heard && flow.established && !flow.late);
+    assert!(flow.fin_heard && flow.established && flow.continued && !flow.late);
+    assert_eq!((flow.isn, flow.peer_isn), (1, 2));
     assert_eq!((flow.task, flow.said_at), (None, None));
 }
 
