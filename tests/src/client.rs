@@ -21,6 +21,12 @@ pub fn next_id() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// A body of this size, of nothing but the secret.
+#[must_use]
+pub fn body(size: usize) -> Vec<u8> {
+    SECRET.bytes().cycle().take(size).collect()
+}
+
 /// What the client got.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -54,6 +60,12 @@ impl Client {
             stream,
             buffered: Vec::new(),
         })
+    }
+
+    /// Its own address.
+    #[must_use]
+    pub fn addr(&self) -> Option<SocketAddr> {
+        self.stream.local_addr().ok()
     }
 
     /// Asks by GET.

@@ -1,5 +1,6 @@
 //! The harness of the end-to-end tests: real gateways, upstreams that really break, the real binary.
 
+pub mod accuracy;
 pub mod agent;
 pub mod cgroup;
 pub mod client;

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, ensure};
 
 use crate::client::next_id;
+use crate::running::Running;
 
 /// A namespace; our end of its veth has `.1`, its own end `.2`.
 pub struct Netns {
@@ -77,6 +78,23 @@ impl Netns {
             inner(self.number)
         );
         Ok(())
+    }
+
+    /// Runs a command inside, to its end.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn run(&self, words: &[&str]) -> Result<()> {
+        ip(&[&["netns", "exec", &self.name], words].concat())
+    }
+
+    /// Starts a command inside.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&self, words: &[&str]) -> Result<Running> {
+        let prefix = Self::prefix(&self.name);
+        Running::start(Command::new(&prefix[0]).args(&prefix[1..]).args(words))
     }
 
     /// The words that run a command inside.

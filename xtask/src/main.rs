@@ -1,5 +1,6 @@
 //! Every chore of probe502, as `cargo xtask …`.
 
+mod accuracy;
 mod bench;
 mod demo;
 mod ebpf;
@@ -30,6 +31,8 @@ enum Chore {
     Test(test::Arguments),
     /// Check the house rules.
     Tidy,
+    /// Break every upstream behind every gateway, and write how often the verdict was right.
+    Accuracy(accuracy::Arguments),
     /// Measure what the agent costs nginx, side by side in one run.
     Bench(bench::Arguments),
 }
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Chore::Demo(arguments) => demo::run(&arguments),
         Chore::Test(arguments) => test::run(&arguments),
         Chore::Tidy => tidy::run(),
+        Chore::Accuracy(arguments) => accuracy::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
     };
     match done {

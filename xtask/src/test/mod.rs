@@ -15,7 +15,7 @@ use tally::Tally;
 
 /// What the end-to-end tests use: the gateways, a root file system with newer ones, the firewall,
 /// namespaces, the upstreams' Python with its virtual environments, and `kill`.
-const PACKAGES: &[&str] = &[
+pub const PACKAGES: &[&str] = &[
     "nginx",
     "haproxy",
     "apache2",

@@ -1,0 +1,90 @@
+//! Something between the gateway and the upstream.
+
+use anyhow::Result;
+
+use super::{SILENCE, UNREACHED, faulty};
+use crate::accuracy::cast::Cast;
+use crate::accuracy::luck::Luck;
+use crate::accuracy::{Fault, Truth, truth};
+use crate::firewall::Firewall;
+
+const REJECTED: Truth = truth(
+    &["net.filtered.reject"],
+    &["refused", "unreachable", "connect-error"],
+);
+const DROPPED: &[&str] = &["net.filtered.drop"];
+
+pub(super) const FAULTS: &[Fault] = &[
+    Fault::new("firewall-resets", REJECTED, |luck, _| {
+        rejected(luck, "tcp reset")
+    }),
+    Fault::new("firewall-says-unreachable", REJECTED, |luck, _| {
+        rejected(luck, "icmp type port-unreachable")
+    }),
+    Fault::new("firewall-says-prohibited", REJECTED, |luck, _| {
+        let kind = luck.one_of(&["admin-prohibited", "host-prohibited", "net-prohibited"]);
+        rejected(luck, &format!("icmp type {kind}"))
+    }),
+    Fault::new(
+        "firewall-resets-in-use",
+        truth(&["net.filtered.reject"], &["reset"]),
+        |luck, _| rejected_in_use(luck),
+    ),
+    Fault::new(
+        "firewall-drops-the-syn",
+        truth(DROPPED, UNREACHED),
+        |luck, _| {
+            let hook = luck.one_of(&["input", "output"]);
+            dropped(luck, hook)
+        },
+    ),
+    Fault::new(
+        "firewall-drops-the-answer",
+        truth(DROPPED, SILENCE),
+        |luck, _| answer_dropped(luck),
+    ),
+];
+
+fn rejected(luck: &mut Luck, way: &str) -> Result<Cast> {
+    let upstream = faulty(luck, &[])?;
+    let rule = format!("tcp dport {} reject with {way}", upstream.port);
+    Cast::of(upstream.addr.clone(), move |door| {
+        let _alive = &upstream;
+        let _firewall = Firewall::rule("input", &rule)?;
+        door.get("/rejected")
+    })
+}
+
+fn rejected_in_use(luck: &mut Luck) -> Result<Cast> {
+    let upstream = faulty(luck, &["--share", "threads"])?;
+    let size = luck.between(1, 4000) as usize;
+    Cast::of(upstream.addr.clone(), move |door| {
+        let _alive = &upstream;
+        let mut guest = door.enter()?;
+        guest.good()?;
+        let rule = format!("tcp dport {} reject with tcp reset", upstream.port);
+        let _firewall = Firewall::rule("input", &rule)?;
+        guest.post("/fault/ok", size)
+    })
+}
+
+fn dropped(luck: &mut Luck, hook: &'static str) -> Result<Cast> {
+    let upstream = faulty(luck, &[])?;
+    let rule = format!("tcp dport {} drop", upstream.port);
+    Cast::of(upstream.addr.clone(), move |door| {
+        let _alive = &upstream;
+        let _firewall = Firewall::rule(hook, &rule)?;
+        door.get("/dropped")
+    })
+}
+
+/// The request arrives, and what the upstream says to it does not.
+fn answer_dropped(luck: &mut Luck) -> Result<Cast> {
+    let upstream = faulty(luck, &["--share", "threads"])?;
+    let rule = format!("tcp sport {} tcp flags & syn == 0 drop", upstream.port);
+    Cast::of(upstream.addr.clone(), move |door| {
+        let _alive = &upstream;
+        let _firewall = Firewall::rule("input", &rule)?;
+        door.get("/unheard")
+    })
+}

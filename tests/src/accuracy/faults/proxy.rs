@@ -1,0 +1,82 @@
+//! The gateway's own host or configuration.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::REFUSED;
+use crate::accuracy::cast::{Cast, Own};
+use crate::accuracy::luck::Luck;
+use crate::accuracy::{Fault, Truth, truth};
+use crate::gateways::{Kind, Server};
+use crate::netns::Netns;
+use crate::upstream::{Upstream, endpoint, programs};
+
+const DOWN: Truth = truth(&["proxy.no-live-upstream"], &["no-attempt"]);
+/// These dial again and again whatever happened before.
+const DIALLED: Truth = truth(&["listener.absent"], REFUSED);
+
+pub(super) const FAULTS: &[Fault] = &[
+    Fault::new("all-marked-down", DOWN, |luck, _| all_down(luck)).but(&[
+        (Kind::Caddy, DIALLED),
+        (Kind::Envoy, DIALLED),
+        (Kind::Traefik, DIALLED),
+        (Kind::Squid, DIALLED),
+    ]),
+    Fault::new(
+        "no-port-left",
+        truth(&["proxy.ports-exhausted"], &["connect-error"]),
+        |luck, _| no_port_left(luck),
+    ),
+];
+
+fn all_down(luck: &mut Luck) -> Result<Cast> {
+    let netns = Netns::make()?;
+    let mut dead = || Server::Tcp(endpoint(&netns.host(), luck.port()));
+    let servers = vec![dead(), dead()];
+    Ok(Cast::servers(servers, move |door| {
+        let _alive = &netns;
+        if matches!(door.kind, Kind::Haproxy | Kind::HaproxyTrixie) {
+            // Its checks need two failures each.
+            std::thread::sleep(Duration::from_millis(1800));
+        }
+        if !matches!(door.kind, Kind::Nginx | Kind::NginxTrixie) {
+            door.get("/first")?;
+            return door.get("/second");
+        }
+        // One client connection is one worker, and nginx's workers count for themselves.
+        let mut guest = door.enter()?;
+        guest.get("/first")?;
+        guest.get("/second")
+    }))
+}
+
+/// Four ports to dial from, and four connections that have them.
+fn no_port_left(luck: &mut Luck) -> Result<Cast> {
+    let netns = Netns::make()?;
+    let port = luck.port().to_string();
+    let upstream = Upstream::faulty_at(Some(&netns.name), &["--port", &port])?;
+    let addr = upstream.addr.clone();
+    let own = Own {
+        netns: Some((netns.name.clone(), netns.host())),
+        ..Own::default()
+    };
+    let mut holders = Vec::new();
+    let program = programs().join("dials.py").display().to_string();
+    let cast = Cast::of(addr.clone(), move |door| {
+        let _alive = &upstream;
+        netns.run(&["sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 40003"])?;
+        let holder = netns.start(&["python3", "-B", &program, &addr, "4"])?;
+        let dialled = holder
+            .out
+            .wait(Duration::from_secs(10), |line| line == "dialled 4");
+        ensure!(
+            dialled.is_some(),
+            "not all ports are taken: {}",
+            holder.err.text()
+        );
+        holders.push(holder);
+        door.get("/portless")
+    })?;
+    Ok(cast.own(own))
+}

@@ -1,0 +1,232 @@
+//! What was said of each cell, against what is true.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::Cell;
+use super::door::Outcome;
+use crate::agent::{Report, Seen};
+use crate::gateways::Kind;
+
+/// How a cell went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mark {
+    /// One verdict, and the right one.
+    Right,
+    /// One verdict, that claims nothing.
+    Unknown,
+    /// One verdict, and not the right one.
+    Wrong,
+    /// A failed answer without a verdict.
+    Missed,
+    /// A verdict too many: a second one, or one for an answer that was good.
+    Spurious,
+    /// The gateway hid the fault: the client got a good answer.
+    Hidden,
+    /// The gateway closed without an answer.
+    Silent,
+    /// The fault could not be made.
+    Broken,
+}
+
+impl Mark {
+    /// All of them, as the totals list them.
+    pub const ALL: [Self; 8] = [
+        Self::Right,
+        Self::Unknown,
+        Self::Wrong,
+        Self::Missed,
+        Self::Spurious,
+        Self::Hidden,
+        Self::Silent,
+        Self::Broken,
+    ];
+
+    /// As the tables call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Right => "right",
+            Self::Unknown => "unknown",
+            Self::Wrong => "wrong",
+            Self::Missed => "missed",
+            Self::Spurious => "spurious",
+            Self::Hidden => "hidden",
+            Self::Silent => "silent",
+            Self::Broken => "broken",
+        }
+    }
+
+    /// Whether the product failed.
+    #[must_use]
+    pub const fn is_bad(self) -> bool {
+        matches!(self, Self::Wrong | Self::Missed | Self::Spurious)
+    }
+}
+
+/// One cell, judged.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The gateway.
+    pub kind: Kind,
+    /// The fault's name.
+    pub fault: &'static str,
+    /// How it went.
+    pub mark: Mark,
+    /// The status that the client saw.
+    pub status: Option<u16>,
+    /// The verdict, where there is one.
+    pub seen: Option<Seen>,
+    /// From the client's status line to the verdict.
+    pub latency: Option<Duration>,
+    /// What was expected, or what went wrong in making the fault.
+    pub note: String,
+    /// The recording that holds it.
+    pub record: PathBuf,
+}
+
+impl Judged {
+    /// A cell whose fault could not be made.
+    #[must_use]
+    pub fn broken(cell: Cell, error: &anyhow::Error) -> Self {
+        Self {
+            kind: cell.kind,
+            fault: cell.fault.name,
+            mark: Mark::Broken,
+            status: None,
+            seen: None,
+            latency: None,
+            note: format!("{error:#}"),
+            record: PathBuf::new(),
+        }
+    }
+
+    /// A field of its verdict; empty without one.
+    #[must_use]
+    pub fn field(&self, pointer: &str) -> &str {
+        self.seen.as_ref().map_or("", |seen| seen.field(pointer))
+    }
+}
+
+/// All that an agent said, each line used at most once.
+pub struct Verdicts {
+    left: Vec<Seen>,
+    record: PathBuf,
+}
+
+impl Verdicts {
+    /// Of a finished agent.
+    #[must_use]
+    pub fn of(report: &Report, record: &Path) -> Self {
+        Self {
+            left: report.verdicts.clone(),
+            record: record.to_owned(),
+        }
+    }
+
+    fn take(&mut self, outcome: &Outcome) -> Vec<Seen> {
+        let all = std::mem::take(&mut self.left);
+        let (own, left) = all.into_iter().partition(|seen| is_about(seen, outcome));
+        self.left = left;
+        own
+    }
+
+    /// Judges the request that counts; the others that the cell asked must each have one verdict if they
+    /// failed, and none if not.
+    pub fn judge(&mut self, cell: Cell, played: &Result<Outcome>, asked: &[Outcome]) -> Judged {
+        let outcome = match played {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                for outcome in asked {
+                    self.take(outcome);
+                }
+                return Judged::broken(cell, error);
+            }
+        };
+        let mut judged = self.one(cell, outcome);
+        for other in asked.iter().filter(|other| other.path != outcome.path) {
+            let told = self.take(other);
+            let expected = usize::from(other.status >= Some(500));
+            if told.len() != expected && !judged.mark.is_bad() {
+                judged.mark = if told.len() > expected {
+                    Mark::Spurious
+                } else {
+                    Mark::Missed
+                };
+                judged.note = format!("{} verdicts for {other:?}", told.len());
+            }
+        }
+        judged
+    }
+
+    fn one(&mut self, cell: Cell, outcome: &Outcome) -> Judged {
+        let told = self.take(outcome);
+        let truth = cell.fault.truth_behind(cell.kind);
+        let failed = outcome.status >= Some(500);
+        let seen = told.first().cloned();
+        let mark = match (&seen, outcome.status) {
+            _ if told.len() > 1 => Mark::Spurious,
+            (Some(_), _) if !failed => Mark::Spurious,
+            (Some(seen), _) => mark(seen, outcome, truth),
+            (None, Some(_)) if failed => Mark::Missed,
+            (None, Some(_)) => Mark::Hidden,
+            (None, None) => Mark::Silent,
+        };
+        let latency = seen
+            .as_ref()
+            .map(|seen| seen.at.saturating_duration_since(outcome.at));
+        Judged {
+            kind: cell.kind,
+            fault: cell.fault.name,
+            mark,
+            status: outcome.status,
+            seen,
+            latency,
+            note: format!(
+                "{} after {}",
+                truth.causes.join(" or "),
+                truth.symptoms.join(" or ")
+            ),
+            record: self.record.clone(),
+        }
+    }
+
+    /// Verdicts that belong to no request of these cells.
+    pub fn strangers(self, kind: Kind) -> Vec<Judged> {
+        let record = self.record;
+        let stranger = |seen: Seen| Judged {
+            kind,
+            fault: "(no request)",
+            mark: Mark::Spurious,
+            status: None,
+            latency: None,
+            note: "no request of any cell".to_owned(),
+            seen: Some(seen),
+            record: record.clone(),
+        };
+        self.left.into_iter().map(stranger).collect()
+    }
+}
+
+fn mark(seen: &Seen, outcome: &Outcome, truth: super::Truth) -> Mark {
+    let status = seen.verdict["status"].as_u64();
+    if seen.field("/confidence") == "unknown" {
+        Mark::Unknown
+    } else if truth.causes.contains(&seen.field("/cause"))
+        && truth.symptoms.contains(&seen.field("/symptom"))
+        && status == outcome.status.map(u64::from)
+    {
+        Mark::Right
+    } else {
+        Mark::Wrong
+    }
+}
+
+/// The paths of the cells are unique; where the request was not seen, the client's address is.
+#[must_use]
+pub fn is_about(seen: &Seen, outcome: &Outcome) -> bool {
+    let path = seen.field("/request/path");
+    path == outcome.path || (path.is_empty() && seen.field("/client") == outcome.client.to_string())
+}
