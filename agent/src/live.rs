@@ -15,6 +15,7 @@ use crate::kernel::{self, HookState, Kernel, Options};
 use crate::privilege;
 use crate::recording::Recorder;
 use crate::senses::kmsg::KernelLog;
+use crate::senses::looks::Looker;
 use crate::senses::{proc, sockets};
 
 /// How often the senses are read: a fifth of the 100 ms within which a verdict must be out.
@@ -36,6 +37,7 @@ pub struct Live {
     decoder: Decoder,
     correlator: Correlator,
     log: Option<KernelLog>,
+    looker: Looker,
     recorder: Option<Recorder>,
     flushed: Instant,
     ring_lost: u64,
@@ -65,6 +67,7 @@ impl Live {
             kernel,
             correlator: Correlator::new(Settings::default()),
             log: KernelLog::open().ok(),
+            looker: Looker::default(),
             recorder,
             flushed: Instant::now(),
             ring_lost: 0,
@@ -103,8 +106,9 @@ impl Live {
         let now = kernel::now();
         self.drain_ring(now)?;
         self.drain_log()?;
-        self.answer_wishes(now)?;
+        self.answer_wishes()?;
         let verdicts = self.judge(now)?;
+        self.answer_wishes()?;
         if self.flushed.elapsed() >= FLUSH {
             self.flushed = Instant::now();
             if let Some(recorder) = &mut self.recorder {
@@ -214,21 +218,25 @@ impl Live {
         Ok(())
     }
 
-    fn answer_wishes(&mut self, now: Timestamp) -> anyhow::Result<()> {
-        while let Some(pid) = self.correlator.poll_unknown_process() {
-            if let Some(process) = proc::identify(pid) {
-                self.feed(now, Fact::Process(process))?;
+    /// What was seen is dated when it was seen: after all that this turn drained.
+    fn answer_wishes(&mut self) -> anyhow::Result<()> {
+        while let Some(wish) = self.correlator.poll_wish() {
+            let now = kernel::now();
+            if let Some(fact) = self.looker.answer(wish, now) {
+                self.feed(now, fact)?;
             }
         }
         Ok(())
     }
 
-    /// A turn that released a verdict is an event of its own: a replay judges at the same moments.
+    /// A turn that released a verdict or raised a question is an event of its own: a replay judges
+    /// at the same moments.
     fn judge(&mut self, now: Timestamp) -> anyhow::Result<Vec<Verdict>> {
         self.correlator.handle_timeout(now);
         let verdicts: Vec<Verdict> =
             std::iter::from_fn(|| self.correlator.poll_verdict()).collect();
-        if let Some(recorder) = self.recorder.as_mut().filter(|_| !verdicts.is_empty()) {
+        let did = !verdicts.is_empty() || self.correlator.is_wishing();
+        if let Some(recorder) = self.recorder.as_mut().filter(|_| did) {
             let tick = Event {
                 at: now,
                 fact: Fact::Tick,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::asking::Asking;
+use crate::asking::{Asking, Wish};
 use crate::attempts::{Attempt, Attempts};
 use crate::clock::Clock;
 use crate::diagnose::diagnose;
@@ -13,6 +13,7 @@ use crate::http;
 use crate::joining::{Answer, Joined, join_at_once, join_late};
 use crate::memory::Memory;
 use crate::recent::Recent;
+pub use crate::settings::Settings;
 use crate::telling::tell;
 use crate::units::{Head, Pid, Timestamp};
 use crate::verdict::{Join, Verdict};
@@ -22,27 +23,6 @@ const WAITING: usize = 8192;
 /// Where so many wait, none waits for a process's exit: the verdict is then inferred at most.
 const PATIENT: usize = 4096;
 
-/// How long an answer waits for late facts.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Every answer: the same drain may still hold its kernel facts.
-    pub least: Duration,
-    /// Where the kernel log has yet to tell of an OOM kill.
-    pub oom_report: Duration,
-    /// Where the upstream process may yet exit: an interpreter closes 30–230 ms before it does.
-    pub late_exit: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            least: Duration::from_millis(30),
-            oom_report: Duration::from_millis(80),
-            late_exit: Duration::from_millis(800),
-        }
-    }
-}
-
 /// An answer in its grace.
 #[derive(Debug)]
 struct Waiting {
@@ -50,6 +30,8 @@ struct Waiting {
     joined: Option<Joined>,
     /// The process whose exit it waits for.
     exit_of: Option<Pid>,
+    /// The senses were asked what no hook tells.
+    asked: bool,
 }
 
 /// Joins answers to their upstream attempts and those to what happened to them.
@@ -119,6 +101,19 @@ impl Correlator {
             Fact::Drop(drop) => self.memory.connections.dropped(at, drop),
             Fact::OomReport(report) => self.memory.processes.report(at, report),
             Fact::Process(process) => self.memory.processes.meet(at, process),
+            Fact::Peer(peer) => {
+                let processes = &self.memory.processes;
+                self.asking.about_peer(at, &peer, processes);
+                self.memory.looks.see_peer(at, peer);
+            }
+            Fact::Queue(queue) => {
+                let processes = &self.memory.processes;
+                self.asking.about_queue(at, &queue, processes);
+                self.memory.looks.see_queue(at, queue);
+            }
+            Fact::Doing(doing) => self.memory.looks.see_doing(at, doing),
+            Fact::Descriptors(open) => self.memory.looks.see_descriptors(at, open),
+            Fact::Ports(ports) => self.memory.looks.see_ports(at, ports),
             // The kernel log's losses take no connection's evidence away.
             Fact::Lost(lost) if lost.stage == "log" => {}
             Fact::Lost(lost) => self
@@ -159,9 +154,15 @@ impl Correlator {
         self.verdicts.pop_front()
     }
 
-    /// A process that a verdict would name, and that is not known. Each is asked for once.
-    pub fn poll_unknown_process(&mut self) -> Option<Pid> {
-        self.asking.next()
+    /// The next question to the world; facts answer it.
+    pub fn poll_wish(&mut self) -> Option<Wish> {
+        self.asking.pop()
+    }
+
+    /// Whether a question waits: what raised it belongs into a recording.
+    #[must_use]
+    pub fn is_wishing(&self) -> bool {
+        self.asking.is_wishing()
     }
 
     /// A connection that began before the senses were complete is as old as they are.
@@ -203,6 +204,11 @@ impl Correlator {
                 .connections
                 .answered(at, ends, answer.flow.cookie);
         }
+        let deciding = joined.as_ref().and_then(|joined| joined.attempts.last());
+        let asked = deciding.is_some();
+        if let Some(attempt) = deciding {
+            self.asking.why(at, attempt, &self.memory);
+        }
         let due = at.plus(self.settings.least);
         self.waiting.insert(
             (due, self.next),
@@ -210,6 +216,7 @@ impl Correlator {
                 answer,
                 joined,
                 exit_of: None,
+                asked,
             },
         );
         if self.waiting.len() > WAITING
@@ -279,7 +286,16 @@ impl Correlator {
         if waiting.joined.is_none() && self.is_upstreams_own(&waiting.answer) {
             return;
         }
-        let Waiting { answer, joined, .. } = waiting;
+        if let Some(due) = now.and_then(|now| self.ask(&mut waiting, now)) {
+            self.waiting.insert((due, number), waiting);
+            return;
+        }
+        let Waiting {
+            answer,
+            joined,
+            asked,
+            ..
+        } = waiting;
         let joined = joined.unwrap_or_else(Joined::nothing);
         let mut evidence = Evidence::gather(answer, joined, &self.memory);
         let more = self.grace(&evidence);
@@ -294,6 +310,7 @@ impl Correlator {
                         answer,
                         joined,
                         exit_of,
+                        asked,
                     },
                 );
                 return;
@@ -304,6 +321,16 @@ impl Correlator {
         self.memory.explain(number, judgement.cause);
         self.verdicts
             .push_back(tell(&evidence, judgement, &self.memory));
+    }
+
+    /// Asks what would explain an answer that was joined late; until when it then waits.
+    fn ask(&mut self, waiting: &mut Waiting, now: Timestamp) -> Option<Timestamp> {
+        if std::mem::replace(&mut waiting.asked, true) {
+            return None;
+        }
+        let attempt = waiting.joined.as_ref()?.attempts.last()?;
+        let asks = self.asking.why(now, attempt, &self.memory);
+        asks.then(|| now.plus(self.settings.look))
     }
 
     /// Until when a late fact may change the verdict, and whose exit it would be.

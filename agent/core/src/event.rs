@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::looks::{Descriptors, Doing, Peer, Ports, Queue};
 use crate::units::{Cookie, Errno, Head, Netns, Pid, Timestamp};
 
 /// A dated fact.
@@ -44,6 +45,16 @@ pub enum Fact {
     OomReport(OomReport),
     /// Who a process is, read from /proc.
     Process(Process),
+    /// The upstream's end of a connection, looked at.
+    Peer(Peer),
+    /// A listener's accept queue, looked at.
+    Queue(Queue),
+    /// What a process was doing, looked at.
+    Doing(Doing),
+    /// How many files a process had open, looked at.
+    Descriptors(Descriptors),
+    /// How many ephemeral ports were in use, looked at.
+    Ports(Ports),
     /// Records were lost before they reached this language.
     Lost(Lost),
     /// The senses are at work from now on.

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod amounts;
-mod asking;
+pub mod asking;
 mod attempts;
 pub mod cause;
 mod clock;
@@ -16,12 +16,14 @@ mod facts;
 mod http;
 mod joining;
 mod listeners;
+pub mod looks;
 mod memory;
 mod processes;
 mod recent;
 mod redact;
 mod remedy;
 mod sentence;
+mod settings;
 pub mod story;
 mod telling;
 pub mod units;

@@ -172,11 +172,16 @@ impl Listeners {
     /// The listener that covers an address in any namespace, where only one does.
     #[must_use]
     pub fn only_covering(&self, address: SocketAddr) -> Option<&Open> {
-        let mut all = self.open.values().flatten().filter(|open| {
-            open.listener.local.port() == address.port() && covers(&open.listener, address.ip())
-        });
+        let mut all = self.serving(address);
         let first = all.next()?;
         all.next().is_none().then_some(first)
+    }
+
+    /// Every listener that covers an address, in any namespace.
+    pub fn serving(&self, address: SocketAddr) -> impl Iterator<Item = &Open> {
+        self.open.values().flatten().filter(move |open| {
+            open.listener.local.port() == address.port() && covers(&open.listener, address.ip())
+        })
     }
 
     /// Whether an address belongs to this host, as far as its listeners show.

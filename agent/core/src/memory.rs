@@ -9,6 +9,7 @@ use crate::connections::Connections;
 use crate::event::{Flow, Task};
 use crate::evidence::Failure;
 use crate::listeners::Listeners;
+use crate::looks::Looks;
 use crate::processes::Processes;
 use crate::recent::Recent;
 use crate::units::{Netns, Timestamp};
@@ -27,6 +28,8 @@ pub struct Memory {
     pub processes: Processes,
     /// Listeners.
     pub listeners: Listeners,
+    /// What the senses looked at because the core asked.
+    pub looks: Looks,
     /// Dates.
     pub clock: Clock,
     failures: Recent<u64, Failure>,
@@ -43,6 +46,7 @@ impl Default for Memory {
             connections: Connections::default(),
             processes: Processes::default(),
             listeners: Listeners::default(),
+            looks: Looks::default(),
             clock: Clock::default(),
             failures: Recent::new(512, Duration::from_secs(60)),
             dialled: Recent::new(4096, Duration::from_secs(24 * 3600)),

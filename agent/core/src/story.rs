@@ -114,7 +114,11 @@ fn value_text(key: &str, value: &Value) -> Option<String> {
         Value::String(text) => (!text.is_empty() || required).then(|| quote(text)),
         Value::Array(items) if items.is_empty() => None,
         Value::Array(items) => {
-            let names: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+            let name = |item: &Value| {
+                item.as_str()
+                    .map_or_else(|| item.to_string(), str::to_owned)
+            };
+            let names: Vec<String> = items.iter().map(name).collect();
             Some(quote(&names.join(",")))
         }
         Value::Object(fields) => Some(quote(&task_text(fields))),
@@ -133,8 +137,13 @@ fn parse_value(key: &str, text: &str, quoted: bool) -> Result<Value, StoryError>
     } else {
         text.to_owned()
     };
-    if key == "missing" {
+    if matches!(key, "missing" | "calls") {
         return Ok(text.split(',').map(str::to_owned).collect());
+    }
+    if key == "holders" {
+        let numbers = text.split(',').map(|pid| pid.parse::<u64>());
+        let numbers: Result<Vec<u64>, _> = numbers.collect();
+        return Ok(numbers.map_err(|_| StoryError::Pair(text))?.into());
     }
     if matches!(key, "task" | "owner" | "sender") || (key == "target" && text.contains("]<")) {
         let task = parse_task(&text).ok_or(StoryError::Task(text))?;
@@ -232,163 +241,4 @@ fn nanoseconds(text: &str) -> Result<u64, StoryError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::{Attached, Fact, Lost, Process, Reset, Signal};
-    use crate::units::{Cookie, Head, Netns, Timestamp};
-
-    fn returns(event: &Event) -> String {
-        let line = write_event(event);
-        assert_eq!(&parse_event(&line).unwrap(), event, "{line}");
-        line
-    }
-
-    fn task(comm: &str) -> Task {
-        Task {
-            pid: Pid(7),
-            tid: 8,
-            parent: Pid(1),
-            uid: 33,
-            comm: comm.to_owned(),
-        }
-    }
-
-    #[test]
-    fn a_flow_returns_and_reads_well() {
-        let line = "12.000000001 ended netns=1 cookie=5 local=[::1]:40000 remote=[::1]:8000 \
-                    role=dialled how=released task=nginx[7/8]<1:33 said_at=11.500000000 error=104 \
-                    reset_heard=true said_head=\"GET /a?b=\\\"c\\\" HTTP/1.1\\r\\n\\x00\"";
-        let event = parse_event(line).unwrap();
-        assert_eq!(write_event(&event), line);
-        let Fact::Ended(flow) = event.fact else {
-            panic!("not ended")
-        };
-        assert_eq!(flow.said_at, Some(Timestamp(11_500_000_000)));
-        assert_eq!(
-            flow.said_head,
-            Head(b"GET /a?b=\"c\" HTTP/1.1\r\n\0".to_vec())
-        );
-        assert_eq!(flow.task, Some(task("nginx")));
-    }
-
-    #[test]
-    fn every_text_returns() {
-        for comm in [
-            "",
-            "a b",
-            "12",
-            "true",
-            "x[1/2]<3:4",
-            "\"\\",
-            "é\n",
-            "#",
-            "a=b,c",
-        ] {
-            let (sender, target) = (task(comm), task("y"));
-            let signal = Signal {
-                sender,
-                target,
-                number: 9,
-                kernel: true,
-            };
-            returns(&Event {
-                at: Timestamp(3),
-                fact: Fact::Signal(signal),
-            });
-            let process = Process {
-                comm: comm.to_owned(),
-                ..Process::default()
-            };
-            returns(&Event {
-                at: Timestamp(3),
-                fact: Fact::Process(process),
-            });
-        }
-    }
-
-    #[test]
-    fn facts_without_much_return() {
-        let at = Timestamp(u64::MAX);
-        assert_eq!(
-            returns(&Event {
-                at,
-                fact: Fact::Tick
-            }),
-            "18446744073.709551615 tick"
-        );
-        returns(&Event {
-            at,
-            fact: Fact::Lost(Lost {
-                since_at: None,
-                stage: "ring".to_owned(),
-                count: 0,
-            }),
-        });
-        // Exit status 0 is not the same as none.
-        let death = crate::event::Death {
-            task: Task::default(),
-            status: Some(0),
-            signal: None,
-            core: false,
-        };
-        returns(&Event {
-            at,
-            fact: Fact::Death(death),
-        });
-        let missing = vec!["a".to_owned(), "b".to_owned()];
-        returns(&Event {
-            at,
-            fact: Fact::Attached(Attached {
-                ordered: false,
-                wall: u64::MAX,
-                missing,
-            }),
-        });
-        returns(&Event {
-            at,
-            fact: Fact::Attached(Attached::default()),
-        });
-    }
-
-    #[test]
-    fn a_reset_with_a_number_for_a_reason_returns() {
-        let at = Timestamp(1);
-        let (local, remote) = (
-            "127.0.0.1:80".parse().unwrap(),
-            "127.0.0.1:1".parse().unwrap(),
-        );
-        let (netns, cookie) = (Netns(0), Cookie(0));
-        let reason = Some("17".to_owned());
-        let role = crate::event::Role::Unknown;
-        let reset = Reset {
-            netns,
-            cookie,
-            local,
-            remote,
-            role,
-            reason,
-            sequence: 0,
-        };
-        returns(&Event {
-            at,
-            fact: Fact::Reset(reset),
-        });
-    }
-
-    #[test]
-    fn a_wrong_line_says_what_is_wrong() {
-        for (line, words) in [
-            ("", "begins with"),
-            ("x tick", "not a moment"),
-            ("1.0000000000 tick", "not a moment"),
-            ("1 tock", "unknown variant"),
-            ("1 lost stage", "key=value"),
-            ("1 lost stage=\"x count=1", "does not end"),
-            ("1 lost stage=ring", "missing field"),
-            ("1 death task=x[1/2]", "not a task"),
-        ] {
-            let error = parse_event(line).unwrap_err().to_string();
-            assert!(error.contains(words), "{line}: {error}");
-        }
-    }
-}
+mod tests;

@@ -56,7 +56,7 @@ fn judge(events: &[Event], dice: &mut Dice) -> Vec<Verdict> {
     while let Some(due) = correlator.poll_timeout() {
         correlator.handle_timeout(due);
     }
-    while correlator.poll_unknown_process().is_some() {}
+    while correlator.poll_wish().is_some() {}
     std::iter::from_fn(|| correlator.poll_verdict()).collect()
 }
 

@@ -1,7 +1,11 @@
 //! What is read outside of the kernel programs: /proc, the sockets that were there, the kernel log.
 
+mod calls;
 mod cgroup;
 mod diag;
+mod doing;
 pub mod kmsg;
+mod limits;
+pub mod looks;
 pub mod proc;
 pub mod sockets;

@@ -14,11 +14,13 @@ pub fn listeners() -> Vec<Listener> {
     let pids = proc::pids();
     let dumps = dumps(&pids);
     let wanted: BTreeSet<u64> = dumps.values().flatten().map(|bound| bound.inode).collect();
-    let holders = holders(&pids, &wanted);
+    let holders = holders(&pids, Some(&wanted));
     let mut found = Vec::new();
     for (netns, bounds) in &dumps {
         for bound in bounds {
-            let Some(task) = holders.get(&bound.inode).and_then(|holders| owner(holders)) else {
+            let held = holders.get(&bound.inode).map_or(&[][..], Vec::as_slice);
+            let tasks: Vec<Task> = held.iter().copied().filter_map(proc::task).collect();
+            let Some(task) = owner(&tasks) else {
                 continue;
             };
             found.push(Listener {
@@ -74,22 +76,43 @@ fn from_proc(pid: Pid) -> std::io::Result<Vec<Bound>> {
     Ok(v4.lines().chain(v6.lines()).filter_map(bound).collect())
 }
 
-/// Who holds each wanted socket.
-fn holders(pids: &[Pid], wanted: &BTreeSet<u64>) -> BTreeMap<u64, Vec<Task>> {
-    let mut holders: BTreeMap<u64, Vec<Task>> = BTreeMap::new();
+/// Who holds each socket, or each wanted one.
+pub fn holders(pids: &[Pid], wanted: Option<&BTreeSet<u64>>) -> BTreeMap<u64, Vec<Pid>> {
+    let mut holders: BTreeMap<u64, Vec<Pid>> = BTreeMap::new();
     for pid in pids {
-        let held = held(*pid, wanted);
-        let Some(task) = (!held.is_empty()).then(|| proc::task(*pid)).flatten() else {
-            continue;
-        };
-        for inode in held {
-            holders.entry(inode).or_default().push(task.clone());
+        for inode in held(*pid, wanted) {
+            holders.entry(inode).or_default().push(*pid);
         }
     }
     holders
 }
 
-fn held(pid: Pid, wanted: &BTreeSet<u64>) -> BTreeSet<u64> {
+/// The listener that takes connections to an address: one bound to it before one bound to all.
+pub fn covering(bounds: &[Bound], address: SocketAddr) -> Option<&Bound> {
+    let fits = |bound: &&Bound| {
+        let (own, asked) = (bound.local.ip(), address.ip());
+        let both = own.is_ipv6() && bound.v6_only == Some(false);
+        bound.local.port() == address.port()
+            && (own == asked || own.is_unspecified() && (own.is_ipv4() == asked.is_ipv4() || both))
+    };
+    let fitting = bounds.iter().filter(fits);
+    fitting.min_by_key(|bound| (bound.local.ip().is_unspecified(), bound.local.is_ipv6()))
+}
+
+/// The other end of the connection with this inode, from its line.
+pub fn connected(line: &str, inode: u64) -> Option<SocketAddr> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    if fields.get(9)?.parse() != Ok(inode) {
+        return None;
+    }
+    let (address, port) = fields.get(2)?.split_once(':')?;
+    let port = u16::from_str_radix(port, 16)
+        .ok()
+        .filter(|port| *port > 0)?;
+    Some(SocketAddr::new(ip(address)?, port))
+}
+
+fn held(pid: Pid, wanted: Option<&BTreeSet<u64>>) -> BTreeSet<u64> {
     let Ok(files) = fs::read_dir(proc::path(pid, "fd")) else {
         return BTreeSet::new();
     };
@@ -97,7 +120,8 @@ fn held(pid: Pid, wanted: &BTreeSet<u64>) -> BTreeSet<u64> {
         .flatten()
         .filter_map(|file| fs::read_link(file.path()).ok());
     let inodes = links.filter_map(|link| proc::bracketed(link.to_str()?, "socket:"));
-    inodes.filter(|inode| wanted.contains(inode)).collect()
+    let fits = |inode: &u64| wanted.is_none_or(|wanted| wanted.contains(inode));
+    inodes.filter(fits).collect()
 }
 
 /// The holder whose parent does not hold it too: the master, not a worker that inherited it.
@@ -238,5 +262,26 @@ mod tests {
         let found = found.expect("found");
         assert_eq!(found.task.pid, Pid(std::process::id()));
         assert!(found.cookie != Cookie(0) && found.limit > 0);
+    }
+
+    #[test]
+    fn a_connections_other_end_is_read_from_its_line() {
+        let line = "   2: 0100007F:1F40 0100007F:D2F0 01 00000000:00000000 00:00000000 00000000  1000        0 48999 1 0";
+        assert_eq!(connected(line, 48999), "127.0.0.1:54000".parse().ok());
+        assert_eq!(connected(line, 48998), None);
+        assert_eq!(connected(HEADING, 48999), None);
+    }
+
+    #[test]
+    fn the_most_exact_listener_takes_a_connection() {
+        let all = [at("0.0.0.0:80", 1), at("10.0.0.1:80", 2), at("[::]:81", 3)];
+        let inode = |address: &str| {
+            let address = address.parse().expect("address");
+            covering(&all, address).map(|bound| bound.inode)
+        };
+        assert_eq!(inode("10.0.0.1:80"), Some(2));
+        assert_eq!(inode("10.0.0.2:80"), Some(1));
+        assert_eq!(inode("[::1]:81"), Some(3));
+        assert_eq!(inode("10.0.0.1:81"), None);
     }
 }

@@ -1,0 +1,27 @@
+//! How long an answer waits for what may still come.
+
+use std::time::Duration;
+
+/// How long an answer waits for late facts.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Every answer: the same drain may still hold its kernel facts.
+    pub least: Duration,
+    /// Where the kernel log has yet to tell of an OOM kill.
+    pub oom_report: Duration,
+    /// Where the upstream process may yet exit: an interpreter closes 30–230 ms before it does.
+    pub late_exit: Duration,
+    /// Where the senses were asked for a look only when the answer was due.
+    pub look: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            least: Duration::from_millis(30),
+            oom_report: Duration::from_millis(80),
+            late_exit: Duration::from_millis(800),
+            look: Duration::from_millis(40),
+        }
+    }
+}
