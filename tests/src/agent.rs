@@ -106,6 +106,12 @@ impl Agent {
         seen(&line.text, line.at)
     }
 
+    /// How many verdicts have come so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.running.out.count()
+    }
+
     /// What it has said so far on standard error.
     #[must_use]
     pub fn messages(&self) -> String {

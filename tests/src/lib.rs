@@ -14,6 +14,7 @@ pub mod repertoire;
 pub mod running;
 pub mod skip;
 pub mod stage;
+pub mod storm;
 pub mod upstream;
 pub mod venv;
 pub mod watch;

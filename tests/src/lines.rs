@@ -90,6 +90,12 @@ impl Lines {
         drop(ended);
     }
 
+    /// How many came so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.lock().0.len()
+    }
+
     /// What came so far.
     #[must_use]
     pub fn all(&self) -> Vec<Line> {

@@ -9,6 +9,7 @@ use clap::Parser;
 use probe502_tests::accuracy::judge::{Judged, Mark};
 use probe502_tests::accuracy::{Cell, matrix, page, run, sample};
 use probe502_tests::gateways::Kind;
+use probe502_tests::storm::{self, Weather};
 
 #[derive(Parser)]
 #[command(about = "Every fault behind every gateway, and what was said of each")]
@@ -28,6 +29,18 @@ struct Arguments {
     /// Each fault once, behind one gateway or another.
     #[arg(long)]
     sample: bool,
+    /// Thousands of requests at once instead, good and broken ones mixed.
+    #[arg(long)]
+    storm: bool,
+    /// How many requests a storm sends behind each gateway.
+    #[arg(long, default_value_t = 9000)]
+    requests: usize,
+    /// How many of them at once.
+    #[arg(long, default_value_t = 2000)]
+    at_once: usize,
+    /// All of a storm's requests ask for the same line.
+    #[arg(long)]
+    identical: bool,
     /// Where recordings and the cells' lines go.
     #[arg(long, default_value = "target/accuracy")]
     keep: PathBuf,
@@ -37,7 +50,13 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match play(&Arguments::parse()) {
+    let arguments = Arguments::parse();
+    let done = if arguments.storm {
+        blow(&arguments)
+    } else {
+        play(&arguments)
+    };
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
@@ -45,6 +64,41 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Behind those gateways that take a storm.
+fn blow(arguments: &Arguments) -> Result<bool> {
+    let kinds = [
+        Kind::Nginx,
+        Kind::Haproxy,
+        Kind::Envoy,
+        Kind::Caddy,
+        Kind::Traefik,
+    ];
+    let named = |kind: &Kind| arguments.gateway.iter().any(|name| name == kind.name());
+    let chosen = Kind::ALL.into_iter().filter(named);
+    let chosen: Vec<Kind> = if arguments.gateway.is_empty() {
+        kinds.to_vec()
+    } else {
+        chosen.collect()
+    };
+    std::fs::create_dir_all(&arguments.keep)?;
+    let (mut good, mut lines) = (true, String::new());
+    for kind in chosen {
+        let weather = Weather {
+            requests: arguments.requests,
+            at_once: arguments.at_once,
+            identical: arguments.identical,
+            seed: arguments.seed[0],
+        };
+        let record = arguments.keep.join(format!("storm-{}.p502", kind.name()));
+        let sum = storm::behind(kind, &weather, Some(&record.display().to_string()))?;
+        println!("{}", sum.line());
+        lines += &format!("{}\n{}\n", sum.line(), sum.examples.join("\n"));
+        good &= sum.is_good();
+    }
+    std::fs::write(arguments.keep.join("storm.txt"), lines)?;
+    Ok(good)
 }
 
 /// Whether nothing was wrong, missed or too much.

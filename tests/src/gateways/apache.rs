@@ -38,9 +38,10 @@ MaxRequestWorkers 1024
 ListenBacklog 4096
 KeepAliveTimeout 60
 MaxKeepAliveRequests 0
-ProxyTimeout 3
+ProxyTimeout {wait}
 ",
-        dir = ground.inside.display()
+        dir = ground.inside.display(),
+        wait = ground.plan.wait()
     );
     for (name, file) in MODULES {
         writeln!(
@@ -61,17 +62,21 @@ ProxyTimeout 3
 
 fn host(ground: &Ground, site: &Site) -> Result<String> {
     let addr = site.addr;
+    let wait = ground.plan.wait();
     let mut text = format!("Listen {addr}\n<VirtualHost {addr}>\nProxyPreserveHost On\n");
     text += &tls(ground, site)?;
     if let [server] = site.servers.as_slice() {
         let to = worker(ground, site, server)?;
-        writeln!(text, "ProxyPass / {to}/ connectiontimeout=2 timeout=3")?;
+        writeln!(text, "ProxyPass / {to}/ connectiontimeout=2 timeout={wait}")?;
     } else {
         let name = format!("balancer://site{}", addr.port());
         writeln!(text, "<Proxy {name}>")?;
         for server in &site.servers {
             let to = worker(ground, site, server)?;
-            writeln!(text, "BalancerMember {to} connectiontimeout=2 timeout=3")?;
+            writeln!(
+                text,
+                "BalancerMember {to} connectiontimeout=2 timeout={wait}"
+            )?;
         }
         writeln!(text, "</Proxy>\nProxyPass / {name}/")?;
     }

@@ -47,7 +47,7 @@ fn block(ground: &Ground, site: &Site) -> Result<String> {
             None => tls += "      tls_insecure_skip_verify\n",
         }
     }
-    let servers = servers.join(" ");
+    let (servers, wait) = (servers.join(" "), ground.plan.wait());
     Ok(format!(
         "http://:{port} {{
   bind {host}
@@ -55,7 +55,7 @@ fn block(ground: &Ground, site: &Site) -> Result<String> {
     header_up Host {{host}}
     transport http {{
       dial_timeout 2s
-      response_header_timeout 3s
+      response_header_timeout {wait}s
 {tls}    }}
   }}
 }}

@@ -10,7 +10,7 @@ pub(super) fn recipe(ground: &Ground) -> Result<Recipe> {
     let mut listeners = Vec::new();
     let mut clusters = Vec::new();
     for site in &ground.plan.sites {
-        listeners.push(listener(site));
+        listeners.push(listener(site, ground.plan.wait()));
         clusters.push(cluster(ground, site)?);
     }
     let text = json!({"static_resources": {"listeners": listeners, "clusters": clusters}});
@@ -35,9 +35,9 @@ fn name(site: &Site) -> String {
     format!("site{}", site.addr.port())
 }
 
-fn listener(site: &Site) -> Value {
+fn listener(site: &Site, wait: u64) -> Value {
     let routes = json!([{"match": {"prefix": "/"},
-        "route": {"cluster": name(site), "timeout": "3s"}}]);
+        "route": {"cluster": name(site), "timeout": format!("{wait}s")}}]);
     let manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name(site),
@@ -50,6 +50,7 @@ fn listener(site: &Site) -> Value {
     json!({
         "name": name(site),
         "address": socket_address(&site.addr.ip().to_string(), site.addr.port()),
+        "tcp_backlog_size": 4096,
         "filter_chains": [{"filters": [{
             "name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}],
     })

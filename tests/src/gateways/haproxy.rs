@@ -8,7 +8,8 @@ use super::ground::Ground;
 use super::{Recipe, Server, Site};
 
 pub(super) fn recipe(ground: &Ground) -> Result<Recipe> {
-    let mut text = "global
+    let mut text = format!(
+        "global
   nbthread 2
   user nobody
   group nogroup
@@ -19,9 +20,10 @@ defaults
   option httplog
   timeout connect 2s
   timeout client 60s
-  timeout server 3s
-"
-    .to_owned();
+  timeout server {wait}s
+",
+        wait = ground.plan.wait()
+    );
     for site in &ground.plan.sites {
         text += &listener(ground, site)?;
     }

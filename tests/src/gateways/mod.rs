@@ -86,6 +86,15 @@ pub struct Plan {
     pub cpu: Option<u32>,
     /// How many descriptors each of its processes may have.
     pub descriptors: Option<u32>,
+    /// How long it waits for an answer, if not [`READ_TIMEOUT`].
+    pub patience: Option<Duration>,
+}
+
+impl Plan {
+    /// How long it waits for an answer, in seconds.
+    fn wait(&self) -> u64 {
+        self.patience.unwrap_or(READ_TIMEOUT).as_secs()
+    }
 }
 
 /// A running gateway: keeps connections to its upstreams alive, connects within

@@ -1,4 +1,4 @@
-//! nginx: two workers, a pool to each upstream, its usual rules for another try.
+//! nginx: four workers, a pool to each upstream, its usual rules for another try.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ pub(super) fn recipe(ground: &Ground) -> Result<Recipe> {
         sites += &server(ground, site)?;
     }
     let text = format!(
-        "daemon off; worker_processes 2; pid nginx.pid; user nobody nogroup; worker_rlimit_core 0;
+        "daemon off; worker_processes 4; pid nginx.pid; user nobody nogroup; worker_rlimit_core 0;
 events {{ worker_connections 8192; }}
 http {{
   access_log off; keepalive_requests 100000; server_names_hash_bucket_size 128;
@@ -61,11 +61,12 @@ fn server(ground: &Ground, site: &Site) -> Result<String> {
       proxy_pass {scheme}://{name};
       proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $http_host;
       proxy_ssl_name shop.test; proxy_ssl_server_name on; {verify}
-      proxy_connect_timeout 2s; proxy_read_timeout 3s; proxy_buffer_size 4k;
+      proxy_connect_timeout 2s; proxy_read_timeout {wait}s; proxy_buffer_size 4k;
     }}
   }}
 ",
-        addr = site.addr
+        addr = site.addr,
+        wait = ground.plan.wait()
     )?;
     Ok(text)
 }

@@ -21,12 +21,13 @@ http_access allow all
 never_direct allow all
 connect_timeout 2 seconds
 peer_connect_timeout 2 seconds
-read_timeout 3 seconds
+read_timeout {wait} seconds
 shutdown_lifetime 0 seconds
 pinger_enable off
 max_filedescriptors 65535
 ",
-        dir = ground.inside.display()
+        dir = ground.inside.display(),
+        wait = ground.plan.wait()
     );
     for site in &ground.plan.sites {
         text += &port(ground, site)?;

@@ -65,8 +65,9 @@ fn service(site: &Site, transport: &str) -> Result<Value> {
 }
 
 fn transport(ground: &Ground, site: &Site) -> Result<Value> {
+    let wait = format!("{}s", ground.plan.wait());
     let mut transport = json!({
-        "forwardingTimeouts": {"dialTimeout": "2s", "responseHeaderTimeout": "3s"},
+        "forwardingTimeouts": {"dialTimeout": "2s", "responseHeaderTimeout": wait},
         "serverName": "shop.test",
     });
     match ground.authority(site)? {

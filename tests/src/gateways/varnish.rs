@@ -54,7 +54,7 @@ sub vcl_recv {{\n  unset req.http.X-Forwarded-For;\n{chosen}  return (pass);\n}}
 }
 
 fn backend(ground: &Ground, site: &Site, name: &str) -> Result<String> {
-    let mut text = String::new();
+    let (mut text, wait) = (String::new(), ground.plan.wait());
     for (number, server) in site.servers.iter().enumerate() {
         let place = match server {
             Server::Tcp(_) => {
@@ -65,7 +65,7 @@ fn backend(ground: &Ground, site: &Site, name: &str) -> Result<String> {
         };
         writeln!(
             text,
-            "backend {name}_{number} {{ {place} .connect_timeout = 2s; .first_byte_timeout = 3s; .between_bytes_timeout = 3s; }}"
+            "backend {name}_{number} {{ {place} .connect_timeout = 2s; .first_byte_timeout = {wait}s; .between_bytes_timeout = {wait}s; }}"
         )?;
     }
     Ok(text)
