@@ -50,8 +50,7 @@ fn player_build() -> Command {
         "--locked",
         "--package",
         "probe502-tests",
-        "--bin",
-        "accuracy",
+        "--bins",
     ]);
     build.current_dir(repository::root());
     build

@@ -16,6 +16,8 @@ pub struct Cast {
     pub servers: Vec<Server>,
     /// Speaks TLS to them.
     pub tls: Option<Trust>,
+    /// A rule of the gateway answers with this status instead.
+    pub rule: Option<u16>,
     /// The gateway that it needs for itself.
     pub own: Option<Own>,
     /// Breaks, asks, and returns the request that is judged.
@@ -48,6 +50,7 @@ impl Cast {
         Self {
             servers,
             tls: None,
+            rule: None,
             own: None,
             play: Box::new(play),
         }
@@ -66,6 +69,13 @@ impl Cast {
     pub fn tls(self, trust: Trust) -> Self {
         let tls = Some(trust);
         Self { tls, ..self }
+    }
+
+    /// The same, answered by a rule.
+    #[must_use]
+    pub fn ruled(self, status: u16) -> Self {
+        let rule = Some(status);
+        Self { rule, ..self }
     }
 
     /// The same, with a gateway of its own.

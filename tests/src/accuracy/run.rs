@@ -107,6 +107,7 @@ fn set(cell: Cell, seed: u64) -> Result<Set> {
         addr,
         servers: cast.servers.clone(),
         tls: cast.tls.clone(),
+        rule: cast.rule,
     };
     Ok(Set {
         cell,

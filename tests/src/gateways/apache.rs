@@ -17,6 +17,7 @@ const MODULES: &[(&str, &str)] = &[
     ("lbmethod_byrequests", "lbmethod_byrequests"),
     ("socache_shmcb", "socache_shmcb"),
     ("ssl", "ssl"),
+    ("alias", "alias"),
 ];
 
 pub(super) fn recipe(ground: &Ground) -> Result<Recipe> {
@@ -65,6 +66,10 @@ fn host(ground: &Ground, site: &Site) -> Result<String> {
     let wait = ground.plan.wait();
     let mut text = format!("Listen {addr}\n<VirtualHost {addr}>\nProxyPreserveHost On\n");
     text += &tls(ground, site)?;
+    if let Some(status) = site.rule {
+        writeln!(text, "RedirectMatch {status} .*\n</VirtualHost>")?;
+        return Ok(text);
+    }
     if let [server] = site.servers.as_slice() {
         let to = worker(ground, site, server)?;
         writeln!(text, "ProxyPass / {to}/ connectiontimeout=2 timeout={wait}")?;

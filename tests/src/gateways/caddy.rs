@@ -39,6 +39,11 @@ fn block(ground: &Ground, site: &Site) -> Result<String> {
             Server::Unix(path) => format!("unix/{}", ground.socket(path)?),
         });
     }
+    if let Some(status) = site.rule {
+        return Ok(format!(
+            "http://:{port} {{\n  bind {host}\n  respond {status}\n}}\n"
+        ));
+    }
     let mut tls = String::new();
     if site.tls.is_some() {
         tls += "      tls\n      tls_server_name shop.test\n";

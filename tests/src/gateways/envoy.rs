@@ -43,8 +43,12 @@ fn name(site: &Site) -> String {
 }
 
 fn listener(site: &Site, wait: u64) -> Value {
-    let routes = json!([{"match": {"prefix": "/"},
-        "route": {"cluster": name(site), "timeout": format!("{wait}s")}}]);
+    let mut route = json!({"match": {"prefix": "/"}});
+    match site.rule {
+        Some(status) => route["direct_response"] = json!({"status": status}),
+        None => route["route"] = json!({"cluster": name(site), "timeout": format!("{wait}s")}),
+    }
+    let routes = json!([route]);
     let manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name(site),

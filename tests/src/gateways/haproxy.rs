@@ -54,6 +54,9 @@ fn listener(ground: &Ground, site: &Site) -> Result<String> {
         site.addr.port(),
         site.addr
     );
+    if let Some(status) = site.rule {
+        writeln!(text, "  http-request return status {status}")?;
+    }
     for (number, server) in site.servers.iter().enumerate() {
         let place = match server {
             Server::Tcp(addr) => addr.clone(),

@@ -90,6 +90,12 @@ impl Kind {
         !matches!(self, Self::Varnish)
     }
 
+    /// Whether a rule of its own can answer with any status.
+    #[must_use]
+    pub const fn has_rules(self) -> bool {
+        !matches!(self, Self::Traefik | Self::Squid)
+    }
+
     /// The root of the file system that it sees, where that is not ours; made on first use.
     ///
     /// # Errors

@@ -58,6 +58,8 @@ pub struct Site {
     pub servers: Vec<Server>,
     /// Speaks TLS to them.
     pub tls: Option<Trust>,
+    /// Asks nobody: a rule answers with this status.
+    pub rule: Option<u16>,
 }
 
 impl Site {
@@ -71,6 +73,7 @@ impl Site {
             addr,
             servers,
             tls: None,
+            rule: None,
         })
     }
 }

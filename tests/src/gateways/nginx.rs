@@ -57,7 +57,7 @@ fn server(ground: &Ground, site: &Site) -> Result<String> {
   }}
   server {{
     listen {addr} backlog=4096;
-    location / {{
+    location / {{ {rule}
       proxy_pass {scheme}://{name};
       proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $http_host;
       proxy_ssl_name shop.test; proxy_ssl_server_name on; {verify}
@@ -66,7 +66,13 @@ fn server(ground: &Ground, site: &Site) -> Result<String> {
   }}
 ",
         addr = site.addr,
+        rule = rule(site),
         wait = ground.plan.wait()
     )?;
     Ok(text)
+}
+
+fn rule(site: &Site) -> String {
+    site.rule
+        .map_or_else(String::new, |status| format!("return {status};"))
 }

@@ -24,6 +24,12 @@ pub(super) fn recipe(ground: &Ground) -> Result<Recipe> {
             chosen,
             "  if (local.socket == \"{name}\") {{ set req.backend_hint = {name}.backend(); }}"
         )?;
+        if let Some(status) = site.rule {
+            writeln!(
+                chosen,
+                "  if (local.socket == \"{name}\") {{ return (synth({status})); }}"
+            )?;
+        }
         listens.extend(["-a".to_owned(), format!("{name}={}", site.addr)]);
     }
     let text = format!(

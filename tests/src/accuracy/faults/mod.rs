@@ -8,6 +8,7 @@ mod process;
 mod protocol;
 mod proxy;
 mod relayed;
+mod tls;
 
 use anyhow::Result;
 
@@ -35,6 +36,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         net::FAULTS,
         proxy::FAULTS,
         protocol::FAULTS,
+        tls::FAULTS,
         relayed::FAULTS,
     ];
     topics.into_iter().flatten()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::REFUSED;
+use super::{REFUSED, faulty};
 use crate::accuracy::cast::{Cast, Own};
 use crate::accuracy::luck::Luck;
 use crate::accuracy::{Fault, Truth, truth};
@@ -23,6 +23,12 @@ pub(super) const FAULTS: &[Fault] = &[
         (Kind::Traefik, DIALLED),
         (Kind::Squid, DIALLED),
     ]),
+    Fault::new(
+        "a-rule-says-so",
+        truth(&["proxy.own-answer"], &["no-attempt"]),
+        |luck, _| ruled(luck),
+    )
+    .only(Kind::has_rules),
     Fault::new(
         "no-port-left",
         truth(&["proxy.ports-exhausted"], &["connect-error"]),
@@ -49,6 +55,16 @@ fn all_down(luck: &mut Luck) -> Result<Cast> {
         guest.get("/first")?;
         guest.get("/second")
     }))
+}
+
+fn ruled(luck: &mut Luck) -> Result<Cast> {
+    let status = luck.one_of(&[502, 503, 504]);
+    let upstream = faulty(luck, &[])?;
+    let cast = Cast::of(upstream.addr.clone(), move |door| {
+        let _alive = &upstream;
+        door.get("/ruled")
+    })?;
+    Ok(cast.ruled(status))
 }
 
 /// Four ports to dial from, and four connections that have them.
