@@ -90,6 +90,12 @@ impl Kind {
         !matches!(self, Self::Varnish)
     }
 
+    /// Whether it refuses a certificate that it cannot trust. Debian's Squid, built with `GnuTLS`, takes any.
+    #[must_use]
+    pub const fn verifies_tls(self) -> bool {
+        self.speaks_tls() && !matches!(self, Self::Squid)
+    }
+
     /// Whether a rule of its own can answer with any status.
     #[must_use]
     pub const fn has_rules(self) -> bool {
