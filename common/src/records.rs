@@ -208,8 +208,10 @@ pub struct Flow {
     pub icmp_type: u8,
     /// Its ICMP code.
     pub icmp_code: u8,
+    /// Living threads of the acting task's process, 255 at most; 0 where no task acts.
+    pub threads: u8,
     /// Zero.
-    pub padding: [u8; 2],
+    pub padding: u8,
     /// Bytes used in `said_head`.
     pub said_head_length: u16,
     /// Bytes used in `heard_head`.

@@ -12,7 +12,7 @@ use aya_ebpf::{
     macros::{btf_map, map},
     maps::LruHashMap,
 };
-use probe502_common::{Flow, HEAD, Header, Task, Tuple, flag, kind, role};
+use probe502_common::{Flow, HEAD, Header, Task, Tuple, flag, role};
 
 use crate::{
     emit,
@@ -85,11 +85,6 @@ pub const OTHER_END: u8 = 2;
 #[btf_map]
 static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
 
-/// For each thread, the last connection that it let go of after hearing something on it: only a
-/// failed answer makes it worth telling. Full: the least recently used thread is forgotten.
-#[map]
-static HELD_BACK: LruHashMap<u32, Flow> = LruHashMap::with_max_entries(4096, 0);
-
 /// For each thread, the dialled connection that it let go of last, until it dials, asks or answers.
 /// Full: the least recently used thread is forgotten.
 #[map]
@@ -135,9 +130,6 @@ pub fn take_let_go(tid: u32, within: u64) -> u64 {
         0
     }
 }
-
-/// What a new element of [`HELD_BACK`] is made from.
-static BLANK: Flow = zerocopy::transmute!([0u8; size_of::<Flow>()]);
 
 /// The storage of a socket; `socket` must be a pointer that the verifier knows as one.
 #[inline(always)]
@@ -287,42 +279,16 @@ pub struct Moment {
 /// Sends a connection's life with this moment at its end.
 #[inline(always)]
 pub fn send(connection: &Connection, moment: &Moment) {
-    emit::write::<Flow>(moment.kind, |flow| fill(flow, connection, moment));
-}
-
-/// Keeps it for this thread's next failed answer.
-#[inline(always)]
-pub fn hold_back(connection: &Connection, moment: &Moment) {
-    let tid = kernel::tid(kernel::current());
-    // By reference: a copy would not fit the stack.
-    let blank: &Flow = &BLANK;
-    let place = HELD_BACK.get_ptr_mut(tid).or_else(|| {
-        HELD_BACK.insert(tid, blank, 0).ok()?;
-        HELD_BACK.get_ptr_mut(tid)
+    emit::write::<Flow>(moment.kind, |flow| {
+        fill(flow, connection, moment);
+        flow.header.kind = moment.kind;
     });
-    if let Some(place) = place {
-        // SAFETY: only this thread writes its own element, and it is running this program.
-        fill(unsafe { &mut *place }, connection, moment);
-    }
 }
 
-/// Sends what was held back for this thread, once.
+/// All but the record's kind, which makes it valid.
 #[inline(always)]
-pub fn send_held_back(tid: u32) {
-    let Some(place) = HELD_BACK.get_ptr_mut(tid) else {
-        return;
-    };
-    // SAFETY: only this thread writes its own element, and it is running this program.
-    let flow = unsafe { &mut *place };
-    if flow.header.kind != 0 {
-        emit::send(kind::ENDED, flow);
-        flow.header.kind = 0;
-    }
-}
-
-#[inline(always)]
-fn fill(to: &mut Flow, from: &Connection, moment: &Moment) {
-    to.header = header::<Flow>(moment.kind, from.netns);
+pub fn fill(to: &mut Flow, from: &Connection, moment: &Moment) {
+    to.header = header::<Flow>(0, from.netns);
     to.cookie = from.cookie;
     to.task = Task::default();
     if moment.acted {
@@ -368,7 +334,12 @@ fn fill(to: &mut Flow, from: &Connection, moment: &Moment) {
     to.icmp_origin = from.icmp_origin;
     to.icmp_type = from.icmp_type;
     to.icmp_code = from.icmp_code;
-    to.padding = [0; 2];
+    to.threads = if moment.acted {
+        kernel::threads(kernel::current())
+    } else {
+        0
+    };
+    to.padding = 0;
     to.said_head_length = from.said_head_length;
     to.heard_head_length = from.heard_head_length;
     to.said_head = from.said_head;

@@ -282,8 +282,17 @@ pub fn tid(task: Kernel) -> u32 {
     task.read(layout!(task_pid)).unwrap_or(0)
 }
 
+/// Living threads of its process, 255 at most.
 #[inline(always)]
-fn tgid(task: Kernel) -> u32 {
+pub fn threads(task: Kernel) -> u8 {
+    let signal = task.follow(layout!(task_signal));
+    let live = signal.and_then(|signal| signal.read::<u32>(layout!(signal_live)));
+    let live = live.unwrap_or(0);
+    if live > 255 { 255 } else { live as u8 }
+}
+
+#[inline(always)]
+pub fn tgid(task: Kernel) -> u32 {
     task.read(layout!(task_tgid)).unwrap_or(0)
 }
 

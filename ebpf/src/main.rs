@@ -2,7 +2,9 @@
 #![no_std]
 #![no_main]
 
+mod afterwards;
 mod connection;
+mod deferred;
 mod drops;
 mod emit;
 mod header;

@@ -11,6 +11,7 @@ use aya_ebpf::{
 use probe502_common::{HEAD, flag, how, kind, role};
 
 use crate::{
+    afterwards,
     connection::{self, Connection, HOLDER, Moment},
     kernel::{self, Kernel, Sock, TCP},
     layout::{is_watched, layout},
@@ -18,6 +19,12 @@ use crate::{
 
 /// `struct iovec`: base, then length.
 const IOVEC_LENGTH: u32 = 8;
+const IOVEC_SIZE: u64 = 16;
+/// Some write each word as a piece of its own (Varnish): so many hold a status line, or a request line
+/// and the first fields.
+const PIECES: u64 = 12;
+/// A first piece that is shorter may be a mere word.
+const WORD: u16 = 16;
 
 #[btf_tracepoint(function = "tcp_sendmsg_locked")]
 pub fn tcp_sendmsg(ctx: BtfTracePointContext) -> i32 {
@@ -32,7 +39,8 @@ fn sent(socket: *const c_void, message: *const c_void) -> Option<()> {
     let tcp = sock.tcp()?;
     let received = connection.received(tcp);
     connection.spoke_at = connection::now();
-    let buffer = buffer(Kernel::at(message)?);
+    let message = Kernel::at(message)?;
+    let buffer = buffer(message);
     if begins(connection, received) {
         let (base, length) = buffer?;
         begin(
@@ -43,7 +51,10 @@ fn sent(socket: *const c_void, message: *const c_void) -> Option<()> {
         );
         let length = read_user(&mut connection.said_head, base, length);
         connection.said_head_length = length;
-        let status = status(&connection.said_head, length);
+        if length < WORD {
+            gather(connection, message);
+        }
+        let status = status(&connection.said_head, connection.said_head_length);
         learn_role(connection, status.is_some());
         tell_if_watched(connection, status, received, tcp.written());
     } else if connection.role != role::DIALLED {
@@ -74,6 +85,28 @@ fn append(connection: &mut Connection, base: u64, length: u64) {
     if failed == 0 {
         connection.said_head_length += size as u16;
     }
+}
+
+/// Adds the pieces behind the first of a vectored write.
+#[inline(never)]
+fn gather(connection: &mut Connection, message: Kernel) -> Option<()> {
+    let iterator = message.plus(u64::from(layout!(msg_iter)));
+    if u32::from(iterator.read::<u8>(layout!(iter_type))?) != layout!(iter_iovec) {
+        return None;
+    }
+    let count: u64 = iterator.read(layout!(iter_count))?;
+    let mut left = count.saturating_sub(u64::from(connection.said_head_length));
+    let first = iterator.follow(layout!(iter_iov))?;
+    let mut index = 1;
+    while index < PIECES && left > 0 {
+        let piece = first.plus(index * IOVEC_SIZE);
+        let base: u64 = piece.read(0)?;
+        let length: u64 = piece.read(IOVEC_LENGTH)?;
+        append(connection, base, length);
+        left = left.saturating_sub(length);
+        index += 1;
+    }
+    None
 }
 
 /// Where a head's next bytes go, and how many fit; `None` where it is full.
@@ -218,7 +251,7 @@ pub fn tell_continued(
 /// A failed answer leaves: first what its thread held back, then the answer itself.
 #[inline(always)]
 fn tell(connection: &Connection, status: u16, received: u64, written: u32) {
-    connection::send_held_back(kernel::tid(kernel::current()));
+    afterwards::note_failure(connection);
     let moment = Moment {
         kind: kind::ANSWERED,
         status,

@@ -13,7 +13,7 @@ use probe502_common::{HEAD, Tuple, flag, how, kind, role};
 
 use crate::{
     connection::{self, Connection, Moment, OTHER_END},
-    header,
+    deferred, header,
     kernel::{self, Kernel, net_inum, write_mapped},
     layout::{is_watched, layout},
     messages,
@@ -23,6 +23,8 @@ const IPPROTO_TCP: u32 = 6;
 const LISTEN: u32 = 10;
 /// IPv6's and TCP's at most (RFC 8200, 3; RFC 9293, 3.1): a longer packet has a payload.
 const LONGEST_HEADERS: u32 = 40 + 60;
+/// IPv4's and TCP's at least: a packet that is no longer has no payload.
+const SHORTEST_HEADERS: u32 = 20 + 20;
 /// Answers that begin with a smaller packet cannot overflow a gateway's header buffer by it: nginx's
 /// smallest by default is 4 KiB (`proxy_buffer_size`).
 const DEEP: usize = 4096;
@@ -45,6 +47,9 @@ pub fn packet_out(ctx: SkBuffContext) -> i32 {
 
 /// A packet's payload: where it begins, how long it is, and its sequence number.
 struct Payload {
+    /// Where the TCP header begins.
+    tcp: u32,
+    is_v4: bool,
     offset: u32,
     length: u32,
     sequence: u32,
@@ -53,6 +58,10 @@ struct Payload {
 #[inline(always)]
 fn arrived(packet: *mut __sk_buff) -> Option<()> {
     let socket = full_socket(packet)?;
+    // SAFETY: the verifier knows the socket as a full one.
+    if unsafe { (*socket).state } == LISTEN {
+        return defer(packet);
+    }
     let mut known = connection::of(socket.cast());
     if let Some(known) = &mut known
         && known.speaker == OTHER_END
@@ -165,7 +174,23 @@ fn full_socket(packet: *mut __sk_buff) -> Option<*mut bpf_sock> {
     let full = unsafe { bpf_sk_fullsock(socket) };
     // SAFETY: `as_ref` looks for null.
     let fields = unsafe { full.as_ref() }?;
-    (fields.protocol == IPPROTO_TCP && fields.state != LISTEN).then_some(full)
+    (fields.protocol == IPPROTO_TCP).then_some(full)
+}
+
+/// A listener's packet with a payload: the child that is made from it takes the bytes over.
+#[inline(always)]
+fn defer(packet: *mut __sk_buff) -> Option<()> {
+    // SAFETY: the context is valid.
+    if unsafe { (*packet).len } <= SHORTEST_HEADERS {
+        return None;
+    }
+    let payload = payload(packet)?;
+    let place = deferred::place()?;
+    place.client = read(packet, if payload.is_v4 { 12 } else { 20 })?;
+    place.ports = read(packet, payload.tcp)?;
+    place.at = connection::now();
+    place.length = load(packet, &payload, &mut place.head);
+    None
 }
 
 /// Storage for a socket that is older than the programs; the namespace is added where it is in reach.
@@ -201,6 +226,8 @@ fn payload(packet: *mut __sk_buff) -> Option<Payload> {
     }
     let sequence = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
     Some(Payload {
+        tcp,
+        is_v4: ip[0] >> 4 == 4,
         offset,
         length,
         sequence,

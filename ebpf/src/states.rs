@@ -9,8 +9,9 @@ use aya_ebpf::{
 use probe502_common::{HEAD, Listener, flag, how, kind, role};
 
 use crate::{
+    afterwards,
     connection::{self, Connection, HOLDER, Moment, NOBODY},
-    emit, header, kernel,
+    deferred, emit, header, kernel,
     kernel::{Sock, TCP, TcpSock},
     messages::is_request,
 };
@@ -133,6 +134,7 @@ fn accepted(socket: *const c_void, sock: Sock) -> Option<()> {
     connection.seen_state = ESTABLISHED;
     connection.established_at = connection.opened_at;
     connection.flags = flag::ESTABLISHED;
+    deferred::adopt(connection);
     connection.count(sock.tcp()?);
     None
 }
@@ -263,7 +265,10 @@ fn let_go(socket: *const c_void, sock: Sock, how: u8, state: u8) -> Option<()> {
     };
     match worth {
         Worth::Telling => connection::send(connection, &moment),
-        Worth::Keeping => connection::hold_back(connection, &moment),
+        Worth::Keeping if afterwards::follows_failure(connection) => {
+            connection::send(connection, &moment);
+        }
+        Worth::Keeping => afterwards::hold_back(connection, &moment),
         Worth::Nothing => {}
     }
     None

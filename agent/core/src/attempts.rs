@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_millis(50);
 
 /// A process's attempts that are looked through for an answer: more do not fail at once.
 const LATELY: usize = 512;
+/// Those of them that were taken in doubt.
+const RIVALS: usize = 64;
 
 /// One attempt: a dialled connection that failed, or on which a failed answer came.
 #[derive(Clone, Debug, PartialEq)]
@@ -170,6 +172,8 @@ pub struct Attempts {
     waiting: Recent<(Pid, u64), Attempt>,
     /// Messages that were counted, so that one answer that is heard and then let go counts once.
     seen: Recent<(Cookie, u32), (Pid, u64)>,
+    /// Taken by answers that may not be theirs.
+    doubted: Recent<(Pid, u64), Attempt>,
     next: u64,
 }
 
@@ -179,6 +183,7 @@ impl Default for Attempts {
         Self {
             waiting: Recent::new(2048, age),
             seen: Recent::new(4096, age),
+            doubted: Recent::new(1024, Duration::from_secs(10)),
             next: 0,
         }
     }
@@ -224,6 +229,18 @@ impl Attempts {
     /// An answer takes it.
     pub fn spend(&mut self, pid: Pid, number: u64) -> Option<Attempt> {
         self.waiting.remove(&(pid, number))
+    }
+
+    /// It was taken, and another answer may have a better claim.
+    pub fn doubt(&mut self, attempt: &Attempt) {
+        let key = (attempt.pid, attempt.number);
+        self.doubted.insert(attempt.at, key, attempt.clone());
+    }
+
+    /// A process's attempts that were taken in doubt, the newest first.
+    pub fn doubted(&self, pid: Pid) -> impl Iterator<Item = &Attempt> {
+        let all = self.doubted.between((pid, 0), (pid, u64::MAX));
+        all.rev().map(|(_, attempt)| attempt).take(RIVALS)
     }
 
     fn add(&mut self, (at, pid, tid): (Timestamp, Pid, u32), mut flow: Flow, relayed: Option<u16>) {

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::asking::{Asking, Wish};
-use crate::attempts::{Attempt, Attempts};
+use crate::attempts::Attempts;
 use crate::clock::Clock;
 use crate::diagnose::diagnose;
 use crate::event::{Death, Event, Fact, Flow, Role, Task};
 use crate::evidence::{Evidence, Failure};
+use crate::habits::Habits;
 use crate::http;
 use crate::joining::{Answer, Joined, join_at_once, join_late};
 use crate::memory::Memory;
@@ -16,7 +17,7 @@ use crate::recent::Recent;
 pub use crate::settings::Settings;
 use crate::telling::tell;
 use crate::units::{Head, Pid, Timestamp};
-use crate::verdict::{Join, Verdict};
+use crate::verdict::Verdict;
 
 /// Answers that may wait at once; beyond, the oldest is judged by what is known.
 const WAITING: usize = 8192;
@@ -46,8 +47,7 @@ pub struct Correlator {
     last_answers: Recent<u32, Timestamp>,
     /// Processes that have answered: gateways.
     gateways: Recent<Pid, ()>,
-    /// Processes whose requests change threads.
-    hoppers: Recent<Pid, ()>,
+    habits: Habits,
     /// Who heard a failed answer on which connection: (upstream's end, gateway's end).
     hearers: Recent<(std::net::SocketAddr, std::net::SocketAddr), (Timestamp, Task)>,
     asking: Asking,
@@ -67,7 +67,7 @@ impl Correlator {
             waiting: BTreeMap::new(),
             last_answers: Recent::new(4096, hour),
             gateways: Recent::new(1024, hour),
-            hoppers: Recent::new(1024, hour),
+            habits: Habits::default(),
             hearers: Recent::new(4096, Duration::from_secs(60)),
             asking: Asking::default(),
             verdicts: VecDeque::new(),
@@ -182,7 +182,8 @@ impl Correlator {
         let before = self.last_answers.get(&task.tid).copied();
         self.last_answers.insert(at, task.tid, at);
         self.gateways.insert(at, task.pid, ());
-        let hops = self.hoppers.get(&task.pid).is_some();
+        let hops = self.habits.hops(task.pid);
+        let orderly = self.habits.is_orderly(task.pid, flow.threads);
         let answer = Answer {
             at,
             task,
@@ -190,6 +191,7 @@ impl Correlator {
             status,
             before,
             hops,
+            orderly,
             ordered: self.memory.ordered,
         };
         let joined = join_at_once(&answer, &mut self.attempts);
@@ -234,7 +236,10 @@ impl Correlator {
             self.asking.about(at, task, &self.memory.processes);
         }
         match role(&flow) {
-            Role::Dialled => self.attempts.ended(at, flow),
+            Role::Dialled => {
+                self.habits.ended(at, &flow);
+                self.attempts.ended(at, flow);
+            }
             Role::Accepted => self.memory.connections.end(at, flow),
             Role::Unknown => {
                 self.memory.connections.end(at, flow.clone());
@@ -317,6 +322,7 @@ impl Correlator {
             }
             evidence.is_hurried = exit_of.is_some();
         }
+        evidence.weigh_rivals(&self.memory);
         let judgement = diagnose(&evidence);
         self.memory.explain(number, judgement.cause);
         self.verdicts
@@ -359,10 +365,7 @@ impl Correlator {
     }
 
     fn remember_failure(&mut self, number: u64, answer: &Answer, joined: &Joined) {
-        let is_elsewhere = |one: &Attempt| one.tid != answer.task.tid;
-        if joined.by == Join::RequestLine && joined.attempts.last().is_some_and(is_elsewhere) {
-            self.hoppers.insert(answer.at, answer.task.pid, ());
-        }
+        self.habits.joined(answer, joined);
         let Some(attempt) = joined.attempts.last().filter(|one| one.relayed.is_none()) else {
             return;
         };

@@ -200,6 +200,7 @@ fn flow(bytes: &[u8]) -> Result<Flow, DecodeError> {
         header_end_heard: set(flag::HEADER_END_HEARD),
         header_scanned: set(flag::HEADER_SCANNED),
         continued: set(flag::CONTINUED),
+        threads: flow.threads,
         before: Cookie(flow.before),
         said_head: head(&flow.said_head, flow.said_head_length, "said_head_length")?,
         heard_head: head(

@@ -281,10 +281,13 @@ fn qualify(judgement: Judgement, evidence: &Evidence) -> Judgement {
         .is_some_and(|end| end.translated);
     // An idle timer and an orderly stop close an idle connection alike.
     let is_doubtful = judgement.cause == Cause::KeepaliveRace && evidence.is_stopping;
-    let is_weak = joined.ambiguous || is_translated || is_doubtful || evidence.is_hurried;
+    let is_weak =
+        joined.ambiguous || joined.divided || is_translated || is_doubtful || evidence.is_hurried;
     match (judgement.confidence, joined.by) {
         (Confidence::Unknown, _) => judgement,
-        (_, Join::Time) if joined.ambiguous => UNEXPLAINED,
+        (_, Join::Time) if joined.ambiguous || joined.divided => UNEXPLAINED,
+        // Nothing tells which of several failures was this answer's.
+        (_, _) if joined.divided && !evidence.answer.orderly => UNEXPLAINED,
         (_, Join::Time) => inferred(judgement.cause),
         (_, Join::TaskOrder | Join::RequestLine | Join::None) if is_weak => {
             inferred(judgement.cause)

@@ -200,6 +200,8 @@ pub struct Flow {
     pub header_scanned: bool,
     #[serde(default)]
     pub continued: bool,
+    #[serde(default)]
+    pub threads: u8,
     /// The attempt that its thread had let go of just before, 0 none.
     #[serde(default)]
     pub before: Cookie,

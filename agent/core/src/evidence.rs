@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::attempts::Attempt;
 use crate::connections::OtherEnd;
-use crate::diagnose::raced;
+use crate::diagnose::{diagnose, raced};
 use crate::event::{Drop, How, Reset, Task};
 use crate::joining::{Answer, Joined};
 use crate::listeners::Place;
@@ -138,6 +138,24 @@ impl Evidence {
             is_hurried: false,
             complete,
         }
+    }
+
+    /// Other attempts that fit as well are judged too: where each failed for the same cause, it does
+    /// not matter which of them was this answer's.
+    pub fn weigh_rivals(&mut self, memory: &Memory) {
+        let rivals = std::mem::take(&mut self.joined.rivals);
+        if rivals.is_empty() {
+            return;
+        }
+        let cause = diagnose(self).cause;
+        self.joined.divided = rivals.into_iter().any(|rival| {
+            let joined = Joined {
+                attempts: vec![rival],
+                ..Joined::by(self.joined.by)
+            };
+            let other = Self::gather(self.answer.clone(), joined, memory);
+            diagnose(&other).cause != cause
+        });
     }
 
     /// The attempt that decides.
@@ -306,7 +324,7 @@ fn place(attempt: &Attempt, reset: Option<&(Timestamp, Reset)>, memory: &Memory)
 }
 
 fn failures(answer: &Answer, memory: &Memory) -> Vec<Failure> {
-    let at_once = crate::joining::arrival(answer)
+    let at_once = crate::fitting::arrival(answer)
         .is_some_and(|arrived| answer.at.since(arrived) <= WITHOUT_ATTEMPT);
     // Where requests change threads, an attempt may have been let go of unseen.
     if !at_once || answer.hops {

@@ -6,7 +6,6 @@ use crate::connections::OtherEnd;
 use crate::diagnose::raced;
 use crate::event::{How, OomReport};
 use crate::evidence::{Complete, Evidence};
-use crate::joining;
 use crate::listeners::Place;
 use crate::memory::Memory;
 use crate::processes::{Ending, Way};
@@ -20,7 +19,7 @@ type Lines = Vec<(Timestamp, String)>;
 pub fn facts(evidence: &Evidence, memory: &Memory) -> Vec<Fact> {
     let mut lines = Lines::new();
     let answered = evidence.answer.at;
-    if let Some(arrived) = joining::arrival(&evidence.answer) {
+    if let Some(arrived) = crate::fitting::arrival(&evidence.answer) {
         lines.push((arrived, "the request arrived".to_owned()));
     }
     for attempt in &evidence.joined.attempts {

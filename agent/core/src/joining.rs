@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use crate::attempts::{Attempt, Attempts};
 use crate::event::{Flow, Task};
-use crate::http;
+use crate::fitting::{AT_ONCE, Line, SLACK, fits, follows, line};
 use crate::units::Timestamp;
 use crate::verdict::Join;
 
-/// How much earlier than its request an attempt may seem to begin: two hooks on two processors.
-const SLACK: Duration = Duration::from_millis(1);
-/// How long a thread takes at most from a failed attempt to the answer or to the next attempt, when
-/// it does nothing else: beyond, order alone proves nothing.
-const AT_ONCE: Duration = Duration::from_millis(5);
 /// The same for an attempt that surely failed: a busy host may take the processor from the thread
 /// between the two (16 ms were seen), and within the request nothing else explains the answer.
 const HELD_UP: Duration = Duration::from_millis(200);
 /// How soon an event loop dials again: nginx took 20 to 60 µs.
 const IN_TURN: Duration = Duration::from_micros(300);
+/// How long before its answer an attempt ended at most that is joined by time alone: a gateway answers
+/// in the same millisecond, a busy one later.
+const NEAR: Duration = Duration::from_millis(50);
+/// Attempts that are compared, where several fit.
+const RIVALS: usize = 16;
 /// HAProxy waits a second before it dials again (its configuration manual, `retries`).
 const TURNAROUND: (Duration, Duration) = (Duration::from_millis(950), Duration::from_millis(1100));
 
@@ -36,6 +36,8 @@ pub struct Answer {
     pub before: Option<Timestamp>,
     /// The process was seen to move a request from thread to thread: goroutines, thread pools.
     pub hops: bool,
+    /// Order alone proves: the process has one thread, and was never seen to answer before it let go.
+    pub orderly: bool,
     /// The kernel told what the thread had let go of just before it answered.
     pub ordered: bool,
 }
@@ -49,35 +51,37 @@ pub struct Joined {
     pub attempts: Vec<Attempt>,
     /// Another attempt, which failed otherwise, fits as well.
     pub ambiguous: bool,
+    /// Others that fit as well: harmless where they failed for the same cause.
+    pub rivals: Vec<Attempt>,
+    /// They did not.
+    pub divided: bool,
 }
 
 impl Joined {
     /// No attempt.
     #[must_use]
     pub fn nothing() -> Self {
+        Self::by(Join::None)
+    }
+
+    /// No attempt yet, to be found so.
+    #[must_use]
+    pub fn by(by: Join) -> Self {
         Self {
-            by: Join::None,
+            by,
             attempts: Vec::new(),
             ambiguous: false,
+            rivals: Vec::new(),
+            divided: false,
         }
     }
-}
-
-/// How an attempt's request line compares with the answer's.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Line {
-    Same,
-    Differs,
-    Unseen,
 }
 
 /// At the answer: only what order or the request line proves.
 #[must_use]
 pub fn join_at_once(answer: &Answer, attempts: &mut Attempts) -> Option<Joined> {
-    let (number, by, ambiguous) = match (
-        by_order(answer, attempts),
-        by_line(answer, attempts, answer.at),
-    ) {
+    let own = by_order(answer, attempts).filter(|own| is_sure(answer, own));
+    let (number, by, ambiguous) = match (own, by_line(answer, attempts, answer.at)) {
         (Some(own), None) => (own.number, Join::TaskOrder, held_up(answer, own)),
         (None, Some((lined, ambiguous))) => (lined.number, Join::RequestLine, ambiguous),
         (None, None) => return None,
@@ -107,12 +111,26 @@ pub fn join_at_once(answer: &Answer, attempts: &mut Attempts) -> Option<Joined> 
             }
         }
     };
-    // Where requests change threads, or the thread was not swift, order alone decides only between
-    // attempts that failed alike.
+    // Where the thread was not swift, order alone decides only between attempts that failed alike.
     let own = find(answer, attempts, number);
-    let swift = own.is_some_and(|own| answer.at.since(own.at) <= SLACK) && !answer.hops;
+    let swift = own.is_some_and(|own| answer.at.since(own.at) <= SLACK);
     let rivalled = by == Join::TaskOrder && !swift && has_rival(answer, attempts, number);
-    Some(take(answer, attempts, (number, by, ambiguous || rivalled)))
+    Some(take(
+        answer,
+        attempts,
+        (number, by, ambiguous || rivalled),
+        answer.at,
+    ))
+}
+
+/// Whether order needs no second look, when all is told that bears on the answer: a gateway may answer
+/// before it lets go, and then what it let go of last is another request's.
+fn is_sure(answer: &Answer, own: &Attempt) -> bool {
+    match line(answer, own) {
+        Line::Same => true,
+        Line::Unseen => answer.orderly,
+        Line::Differs => false,
+    }
 }
 
 /// So long after it let go, a thread may have rescued that attempt and answered for another reason.
@@ -124,38 +142,82 @@ fn has_rival(answer: &Answer, attempts: &Attempts, number: u64) -> bool {
     let Some(own) = find(answer, attempts, number) else {
         return false;
     };
-    let is_rival = |other: &Attempt| {
-        other.number != number
-            && line(answer, other) != Line::Differs
-            && fits(answer, other, answer.at)
-            && !other.is_like(own)
-            && !follows(other, own)
-    };
-    line(answer, own) != Line::Same && attempts.of(answer.task.pid).any(is_rival)
+    line(answer, own) != Line::Same
+        && rivals(answer, attempts, own, answer.at)
+            .iter()
+            .any(|other| !other.is_like(own))
 }
 
-/// After the grace: what closed later than the answer, then what fits by time alone.
+/// Other attempts that may be this answer's, where the line does not tell.
+fn rivals<'a>(
+    answer: &Answer,
+    attempts: &'a Attempts,
+    own: &Attempt,
+    until: Timestamp,
+) -> Vec<&'a Attempt> {
+    let lined = line(answer, own) == Line::Same;
+    let is_rival = |other: &&Attempt| {
+        let same = line(answer, other);
+        other.number != own.number
+            && (same == Line::Same || !lined && same == Line::Unseen)
+            && fits(answer, other, until)
+            && !other.is_weak()
+            && !follows(other, own)
+            && !follows(own, other)
+    };
+    let pid = answer.task.pid;
+    let all = attempts.of(pid).chain(attempts.doubted(pid));
+    all.filter(is_rival).take(RIVALS).collect()
+}
+
+/// After the grace: what closed later than the answer, what order makes likely, then what fits by time
+/// alone.
 #[must_use]
 pub fn join_late(answer: &Answer, attempts: &mut Attempts, now: Timestamp) -> Option<Joined> {
     if let Some((lined, ambiguous)) = by_line(answer, attempts, now) {
         let choice = (lined.number, Join::RequestLine, ambiguous);
-        return Some(take(answer, attempts, choice));
+        return Some(take(answer, attempts, choice, now));
+    }
+    if let Some(own) = by_order(answer, attempts).or_else(|| let_go_next(answer, attempts)) {
+        // Where requests change threads, that this one let go of something last is mere time.
+        let by = if answer.hops {
+            Join::Time
+        } else {
+            Join::TaskOrder
+        };
+        let ambiguous = held_up(answer, own);
+        return Some(take(answer, attempts, (own.number, by, ambiguous), now));
     }
     let mut fitting: Vec<&Attempt> = attempts
         .of(answer.task.pid)
         .filter(|attempt| {
             let other = line(answer, attempt) == Line::Differs;
-            fits(answer, attempt, now) && !attempt.is_weak() && !other
+            let near = answer.at.since(attempt.at) <= NEAR;
+            fits(answer, attempt, now) && near && !attempt.is_weak() && !other
         })
         .collect();
     // The one that began first: a later answer's window may still hold the others.
     fitting.sort_by_key(|attempt| attempt.began());
     let first = fitting.first()?;
-    let ambiguous = fitting
-        .iter()
-        .any(|other| !other.is_like(first) && !follows(first, other));
-    let choice = (first.number, Join::Time, ambiguous);
-    Some(take(answer, attempts, choice))
+    let choice = (first.number, Join::Time, false);
+    Some(take(answer, attempts, choice, now))
+}
+
+/// Some answer first: what the same thread let go of next, and had failed before.
+fn let_go_next<'a>(answer: &Answer, attempts: &'a Attempts) -> Option<&'a Attempt> {
+    let next = |attempt: &&Attempt| {
+        attempt.tid == answer.task.tid
+            && attempt.relayed.is_none()
+            && attempt.at >= answer.at
+            && attempt.at.since(answer.at) <= AT_ONCE
+            && !attempt.is_weak()
+            && line(answer, attempt) != Line::Differs
+            && fits(answer, attempt, attempt.at)
+    };
+    attempts
+        .of(answer.task.pid)
+        .filter(next)
+        .min_by_key(|attempt| attempt.at)
 }
 
 /// The last thing that the answering thread did before.
@@ -200,7 +262,7 @@ fn by_line<'a>(
     let mut all: Vec<&Attempt> = attempts.of(answer.task.pid).filter(same).collect();
     // An event loop that let go of nothing passes on what it heard.
     let heard = |attempt: &&Attempt| attempt.relayed.is_some();
-    if answer.ordered && !answer.hops && all.iter().any(heard) {
+    if answer.ordered && answer.orderly && all.iter().any(heard) {
         all.retain(heard);
     }
     // One request's tries follow each other; the last of them decides.
@@ -233,10 +295,23 @@ fn take(
     answer: &Answer,
     attempts: &mut Attempts,
     (number, by, ambiguous): (u64, Join, bool),
+    until: Timestamp,
 ) -> Joined {
     let pid = answer.task.pid;
     let Some(mut current) = attempts.spend(pid, number) else {
         return Joined::nothing();
+    };
+    // Order decides by itself between attempts with one line, where it can be trusted.
+    let trusted =
+        answer.orderly && (by == Join::TaskOrder || answer.ordered && current.relayed.is_some());
+    let mut rivals: Vec<Attempt> = if trusted {
+        Vec::new()
+    } else {
+        let all = rivals(answer, attempts, &current, until);
+        let all = all.into_iter().cloned().collect();
+        // Who is in doubt now stays in doubt for the next answer with this line.
+        attempts.doubt(&current);
+        all
     };
     let mut chain = vec![];
     if by == Join::Time {
@@ -259,10 +334,13 @@ fn take(
     }
     chain.push(current);
     chain.sort_by_key(|attempt| (attempt.at, attempt.number));
+    rivals.retain(|rival| chain.iter().all(|own| own.number != rival.number));
     Joined {
         by,
         attempts: chain,
         ambiguous,
+        rivals,
+        divided: false,
     }
 }
 
@@ -285,7 +363,9 @@ fn before(answer: &Answer, attempts: &Attempts, next: &Attempt) -> Option<u64> {
 /// dials the next server as it handles the failure of the last.
 fn belongs(answer: &Answer, last: &Attempt, next: &Attempt, gap: Duration) -> bool {
     let same_thread = last.tid == next.tid;
-    if answer.ordered && same_thread && last.flow.cookie == next.flow.before {
+    let ordered = answer.ordered && same_thread && last.flow.cookie == next.flow.before;
+    // In a process of several threads, a dial right after another's failure may be a new request's.
+    if ordered && (answer.orderly || line(answer, last) == Line::Same || next.is_unconnected()) {
         return true;
     }
     let turned = gap >= TURNAROUND.0 && gap <= TURNAROUND.1;
@@ -296,65 +376,5 @@ fn belongs(answer: &Answer, last: &Attempt, next: &Attempt, gap: Duration) -> bo
         Line::Unseen => {
             in_turn || same_thread && turned && next.is_unconnected() || follows(last, next)
         }
-    }
-}
-
-/// Whether one is the same dial in the other address family (RFC 8305).
-fn follows(first: &Attempt, next: &Attempt) -> bool {
-    let (one, other) = (first.flow.remote, next.flow.remote);
-    let soon = next
-        .flow
-        .opened_at
-        .is_some_and(|opened| opened.since(first.at) <= SLACK);
-    soon && first.is_unconnected()
-        && next.at >= first.at
-        && one.port() == other.port()
-        && one.is_ipv4() != other.is_ipv4()
-}
-
-/// Whether an attempt lies within the request: begun after it arrived, ended by `until`.
-fn fits(answer: &Answer, attempt: &Attempt, until: Timestamp) -> bool {
-    let arrived = arrival(answer);
-    let status_fits = attempt.relayed.is_none_or(|status| status == answer.status);
-    let after = match (arrived, attempt.began()) {
-        (Some(arrived), Some(began)) => began.plus(SLACK) >= arrived,
-        (Some(arrived), None) => attempt.at.plus(SLACK) >= arrived,
-        (None, _) => answer.at.since(attempt.at) <= AT_ONCE,
-    };
-    let begun = attempt.began().is_none_or(|began| began <= answer.at);
-    // What is let go of after the answer began before it, and failed before it.
-    let failed = attempt.at <= answer.at || failed_by(attempt, answer.at);
-    status_fits && after && begun && attempt.at <= until && failed
-}
-
-fn failed_by(attempt: &Attempt, moment: Timestamp) -> bool {
-    let flow = &attempt.flow;
-    let heard = [flow.fin_at, flow.reset_at].into_iter().flatten().min();
-    heard.is_some_and(|heard| heard <= moment)
-}
-
-/// When the request arrived, where what was heard last is a request: a body that came after
-/// `100 Continue` tells nothing of it.
-#[must_use]
-pub fn arrival(answer: &Answer) -> Option<Timestamp> {
-    let seen = answer.flow.heard_head.0.is_empty()
-        || http::request_line(&answer.flow.heard_head).is_some();
-    answer.flow.heard_at.filter(|at| seen && *at <= answer.at)
-}
-
-fn line(answer: &Answer, attempt: &Attempt) -> Line {
-    let (asked, sent) = (
-        http::request_line(&answer.flow.heard_head),
-        http::request_line(&attempt.flow.said_head),
-    );
-    match (asked, sent) {
-        (Some(asked), Some(sent)) => {
-            if asked.method == sent.method && asked.target == sent.target {
-                Line::Same
-            } else {
-                Line::Differs
-            }
-        }
-        (None, _) | (_, None) => Line::Unseen,
     }
 }

@@ -386,7 +386,7 @@ fn gap(evidence: &Evidence) -> String {
         Complete::Lost(count) => format!("; {count} records were lost around this answer"),
         Complete::Late => "; the connection is older than probe502".to_owned(),
         Complete::Missing(hooks) => format!("; this kernel lacks {}", hooks.join(", ")),
-        Complete::Yes if evidence.joined.ambiguous => {
+        Complete::Yes if evidence.joined.ambiguous || evidence.joined.divided => {
             "; several attempts fit this answer, and they failed differently".to_owned()
         }
         Complete::Yes => String::new(),

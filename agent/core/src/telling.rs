@@ -4,12 +4,12 @@ use crate::attempts::Attempt as Tried;
 use crate::diagnose::Judgement;
 use crate::evidence::{Complete, Evidence};
 use crate::facts::facts;
+use crate::fitting::arrival;
 use crate::http;
-use crate::joining::{Answer, arrival};
+use crate::joining::Answer;
 use crate::memory::Memory;
 use crate::processes::Processes;
 use crate::remedy::remedy;
-use crate::says::gateway_says;
 use crate::sentence::sentence;
 use crate::units::{Cookie, Timestamp};
 use crate::verdict::{Attempt, Gateway, Request, SCHEMA, Upstream, Verdict, Who};
@@ -38,7 +38,6 @@ pub fn tell(evidence: &Evidence, judgement: Judgement, memory: &Memory) -> Verdi
         confidence: judgement.confidence,
         sentence: sentence(evidence, judgement.cause, memory),
         remedy: remedy(evidence, judgement.cause, who),
-        gateway_says: gateway_says(evidence, judgement.cause, &gateway.who),
         gateway,
         client: answer.flow.remote.to_string(),
         request: request(answer),

@@ -1,0 +1,95 @@
+//! Whether an attempt may be an answer's: by its request line, and by lying within the request.
+
+use std::time::Duration;
+
+use crate::attempts::Attempt;
+use crate::http;
+use crate::joining::Answer;
+use crate::units::Timestamp;
+use crate::verdict::Symptom;
+
+/// How much earlier than its request an attempt may seem to begin: two hooks on two processors.
+pub const SLACK: Duration = Duration::from_millis(1);
+/// How long a thread takes at most from a failed attempt to the answer or to the next attempt, when
+/// it does nothing else: beyond, order alone proves nothing.
+pub const AT_ONCE: Duration = Duration::from_millis(5);
+/// How an attempt's request line compares with the answer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// The same method and target.
+    Same,
+    /// Another.
+    Differs,
+    /// One of them was not seen.
+    Unseen,
+}
+
+/// Whether one is the same dial in the other address family (RFC 8305).
+#[must_use]
+pub fn follows(first: &Attempt, next: &Attempt) -> bool {
+    let (one, other) = (first.flow.remote, next.flow.remote);
+    let soon = next
+        .flow
+        .opened_at
+        .is_some_and(|opened| opened.since(first.at) <= SLACK);
+    soon && first.is_unconnected()
+        && next.at >= first.at
+        && one.port() == other.port()
+        && one.is_ipv4() != other.is_ipv4()
+}
+
+/// Whether an attempt lies within the request: begun after it arrived, ended by `until`.
+#[must_use]
+pub fn fits(answer: &Answer, attempt: &Attempt, until: Timestamp) -> bool {
+    let arrived = arrival(answer);
+    let status_fits = attempt.relayed.is_none_or(|status| status == answer.status);
+    let after = match (arrived, attempt.began()) {
+        (Some(arrived), Some(began)) => began.plus(SLACK) >= arrived,
+        (Some(arrived), None) => attempt.at.plus(SLACK) >= arrived,
+        (None, _) => answer.at.since(attempt.at) <= AT_ONCE,
+    };
+    let begun = attempt.began().is_none_or(|began| began <= answer.at);
+    // What is let go of after the answer began before it, and failed before it.
+    let failed = attempt.at <= answer.at || failed_by(attempt, answer.at);
+    status_fits && after && begun && attempt.at <= until && failed
+}
+
+fn failed_by(attempt: &Attempt, moment: Timestamp) -> bool {
+    let flow = &attempt.flow;
+    let heard = [flow.fin_at, flow.reset_at].into_iter().flatten().min();
+    let disliked = flow
+        .heard_at
+        .filter(|_| attempt.symptom() == Symptom::BadAnswer);
+    // A refused dial's socket says only that it failed.
+    let failed = flow.error.0 != 0 && !flow.established;
+    heard.or(disliked).is_some_and(|heard| heard <= moment)
+        || failed && attempt.at.since(moment) <= AT_ONCE
+}
+
+/// When the request arrived, where what was heard last is a request: a body that came after
+/// `100 Continue` tells nothing of it.
+#[must_use]
+pub fn arrival(answer: &Answer) -> Option<Timestamp> {
+    let seen = answer.flow.heard_head.0.is_empty()
+        || http::request_line(&answer.flow.heard_head).is_some();
+    answer.flow.heard_at.filter(|at| seen && *at <= answer.at)
+}
+
+/// Compares the request lines.
+#[must_use]
+pub fn line(answer: &Answer, attempt: &Attempt) -> Line {
+    let (asked, sent) = (
+        http::request_line(&answer.flow.heard_head),
+        http::request_line(&attempt.flow.said_head),
+    );
+    match (asked, sent) {
+        (Some(asked), Some(sent)) => {
+            if asked.method == sent.method && asked.target == sent.target {
+                Line::Same
+            } else {
+                Line::Differs
+            }
+        }
+        (None, _) | (_, None) => Line::Unseen,
+    }
+}
