@@ -12,6 +12,7 @@ pub mod netns;
 pub mod nginx;
 pub mod place;
 pub mod repertoire;
+pub mod route;
 pub mod running;
 pub mod skip;
 pub mod stage;

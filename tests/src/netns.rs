@@ -46,6 +46,17 @@ impl Netns {
         self.address(2)
     }
 
+    /// An address of its subnet that nobody has; that is found out within half a second.
+    ///
+    /// # Errors
+    /// When the kernel's settings cannot be written.
+    pub fn absent(&self) -> Result<String> {
+        let dir = format!("/proc/sys/net/ipv4/neigh/{}", outer(self.number));
+        std::fs::write(format!("{dir}/retrans_time_ms"), "150")?;
+        std::fs::write(format!("{dir}/mcast_solicit"), "2")?;
+        Ok(self.address(77))
+    }
+
     /// 198.18.0.0/15 is for tests of network devices (RFC 2544): nobody's real network.
     fn address(&self, end: u8) -> String {
         format!("198.18.{}.{end}", self.number)

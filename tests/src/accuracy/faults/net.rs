@@ -7,11 +7,15 @@ use crate::accuracy::cast::Cast;
 use crate::accuracy::luck::Luck;
 use crate::accuracy::{Fault, Truth, truth};
 use crate::firewall::Firewall;
+use crate::netns::Netns;
+use crate::route::Route;
+use crate::upstream::endpoint;
 
 const REJECTED: Truth = truth(
     &["net.filtered.reject"],
     &["refused", "unreachable", "connect-error"],
 );
+const FAILED_AT_ONCE: &[&str] = &["unreachable", "connect-error"];
 const DROPPED: &[&str] = &["net.filtered.drop"];
 
 pub(super) const FAULTS: &[Fault] = &[
@@ -43,7 +47,73 @@ pub(super) const FAULTS: &[Fault] = &[
         truth(DROPPED, SILENCE),
         |luck, _| answer_dropped(luck),
     ),
+    Fault::new(
+        "no-route",
+        truth(&["net.unreachable.route"], FAILED_AT_ONCE),
+        |luck, _| no_route(luck),
+    ),
+    Fault::new(
+        "host-is-absent",
+        truth(&["net.unreachable.host"], FAILED_AT_ONCE),
+        |luck, _| host_is_absent(luck),
+    ),
+    Fault::new(
+        "router-says-unreachable",
+        truth(&["net.unreachable.icmp"], FAILED_AT_ONCE),
+        |luck, _| router_says_no(luck),
+    ),
+    Fault::new("syn-is-lost", truth(&["net.lost"], UNREACHED), |luck, _| {
+        lost(luck)
+    }),
 ];
+
+/// Whom nobody answers for.
+fn stranger(luck: &mut Luck) -> (String, String) {
+    let (third, fourth) = (luck.between(0, 256), luck.between(1, 255));
+    let host = format!("198.19.{third}.{fourth}");
+    let addr = endpoint(&host, luck.port());
+    (host, addr)
+}
+
+fn no_route(luck: &mut Luck) -> Result<Cast> {
+    let (host, addr) = stranger(luck);
+    let route = Route::refusing(
+        luck.one_of(&["unreachable", "prohibit", "blackhole"]),
+        &host,
+    )?;
+    Cast::of(addr, move |door| {
+        let _alive = &route;
+        door.get("/unroutable")
+    })
+}
+
+fn host_is_absent(luck: &mut Luck) -> Result<Cast> {
+    let netns = Netns::make()?;
+    Cast::of(endpoint(&netns.absent()?, luck.port()), move |door| {
+        let _alive = &netns;
+        door.get("/absent")
+    })
+}
+
+fn router_says_no(luck: &mut Luck) -> Result<Cast> {
+    let (host, addr) = stranger(luck);
+    let netns = Netns::make()?;
+    let route = Route::through(&netns, &host)?;
+    Cast::of(addr, move |door| {
+        let _alive = (&netns, &route);
+        door.get("/unreachable")
+    })
+}
+
+fn lost(luck: &mut Luck) -> Result<Cast> {
+    let (host, addr) = stranger(luck);
+    let netns = Netns::make()?;
+    let route = Route::nowhere(&netns, &host)?;
+    Cast::of(addr, move |door| {
+        let _alive = (&netns, &route);
+        door.get("/lost")
+    })
+}
 
 fn rejected(luck: &mut Luck, way: &str) -> Result<Cast> {
     let upstream = faulty(luck, &[])?;
