@@ -24,6 +24,7 @@ mod processes;
 mod recent;
 mod redact;
 mod remedy;
+pub mod says;
 mod sentence;
 mod settings;
 pub mod story;

@@ -10,6 +10,7 @@ use crate::joining::Answer;
 use crate::memory::Memory;
 use crate::processes::Processes;
 use crate::remedy::remedy;
+use crate::says::gateway_says;
 use crate::sentence::sentence;
 use crate::units::{Cookie, Timestamp};
 use crate::verdict::{Attempt, Gateway, Request, SCHEMA, Upstream, Verdict, Who};
@@ -38,6 +39,7 @@ pub fn tell(evidence: &Evidence, judgement: Judgement, memory: &Memory) -> Verdi
         confidence: judgement.confidence,
         sentence: sentence(evidence, judgement.cause, memory),
         remedy: remedy(evidence, judgement.cause, who),
+        gateway_says: gateway_says(evidence, judgement.cause, &gateway.who),
         gateway,
         client: answer.flow.remote.to_string(),
         request: request(answer),

@@ -80,6 +80,10 @@ pub struct Verdict {
     pub remedy: String,
     /// Who answered.
     pub gateway: Gateway,
+    /// How that gateway words this event in its own log: any one of these. Empty where its program
+    /// is not known, or it says nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gateway_says: Vec<String>,
     /// The client's address.
     pub client: String,
     /// What was asked; fields are absent where they were not seen.

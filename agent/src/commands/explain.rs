@@ -1,10 +1,12 @@
-//! `explain`: a cause's page, as the terminal shows it.
+//! `explain`: a cause's page, as the terminal shows it, or how gateways word it.
 
 use std::io::Write as _;
 use std::str::FromStr as _;
 
 use probe502_core::cause::Cause;
+use probe502_core::says::{Sight, sights};
 
+use super::says;
 use crate::exit::Ending;
 use crate::output::page;
 use crate::output::paint::Paint;
@@ -15,6 +17,11 @@ pub struct Arguments {
     /// The cause's id, as `watch` says it; without it, all causes are listed
     #[arg(value_name = "CAUSE")]
     pub cause: Option<String>,
+    /// How this gateway words it in its own log: nginx, haproxy, envoy, apache, caddy, traefik, alb
+    /// or gcp; without a value, all of them
+    #[arg(long, value_name = "GATEWAY", num_args = 0..=1, default_missing_value = "all",
+          value_parser = says::products)]
+    pub says: Option<says::Products>,
 }
 
 /// Every page under docs/causes by its name.
@@ -26,14 +33,23 @@ const ALIKE: f64 = 0.7;
 /// Prints the page, or the list.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let Some(id) = &arguments.cause else {
-        return list();
+        return match &arguments.says {
+            Some(products) => print(&says::text(&Sight::ALL, products)),
+            None => list(),
+        };
     };
     let cause = Cause::from_str(id).map_err(|error| match nearest(id) {
         Some(near) => Ending::NotFound(format!("{error}; did you mean '{near}'?")),
         None => Ending::NotFound(format!("{error}; `probe502 explain` lists them")),
     })?;
+    if let Some(products) = &arguments.says {
+        return print(&says::text(sights(cause), products));
+    }
     let text = page(cause).ok_or_else(|| Ending::NotFound(format!("'{cause}' has no page")))?;
-    let text = page::render(text, Paint::stdout());
+    print(&page::render(text, Paint::stdout()))
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }

@@ -7,6 +7,7 @@ pub mod explain;
 pub mod man;
 pub mod record;
 pub mod replay;
+pub mod says;
 pub mod watch;
 
 use anyhow::Context as _;

@@ -26,6 +26,7 @@ pub fn verdict() -> Verdict {
                    it could answer"
             .to_owned(),
         remedy: "raise memory.max above 256 MiB".to_owned(),
+        gateway_says: Vec::new(),
         gateway: Gateway {
             who: who(812, "nginx"),
             tid: 812,
@@ -54,16 +55,20 @@ pub fn verdict() -> Verdict {
             began_ms: -4810.0,
             ended_ms: -0.2,
         }],
-        evidence: vec![
-            Fact {
-                at_ms: -2.3,
-                fact: "SIGKILL by the kernel's OOM killer".to_owned(),
-            },
-            Fact {
-                at_ms: -4810.0,
-                fact: "the request arrived".to_owned(),
-            },
-        ],
+        evidence: evidence(),
         lost: 0,
     }
+}
+
+fn evidence() -> Vec<Fact> {
+    vec![
+        Fact {
+            at_ms: -2.3,
+            fact: "SIGKILL by the kernel's OOM killer".to_owned(),
+        },
+        Fact {
+            at_ms: -4810.0,
+            fact: "the request arrived".to_owned(),
+        },
+    ]
 }

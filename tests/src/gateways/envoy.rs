@@ -6,6 +6,10 @@ use serde_json::{Value, json};
 use super::ground::{Ground, tcp};
 use super::{Recipe, Server, Site};
 
+/// The default line lacks the details.
+const LINE: &str =
+    "%REQ(:METHOD)% %REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%\n";
+
 pub(super) fn recipe(ground: &Ground) -> Result<Recipe> {
     let mut listeners = Vec::new();
     let mut clusters = Vec::new();
@@ -22,6 +26,9 @@ pub(super) fn recipe(ground: &Ground) -> Result<Recipe> {
         "--concurrency",
         "2",
         "--disable-hot-restart",
+        // Its access log is flushed every ten seconds otherwise.
+        "--file-flush-interval-msec",
+        "100",
         "-l",
         "info",
     ];
@@ -46,7 +53,8 @@ fn listener(site: &Site, wait: u64) -> Value {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name(site),
         "access_log": [{"name": "envoy.access_loggers.stdout", "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"}}],
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+            "log_format": {"text_format_source": {"inline_string": LINE}}}}],
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}],
