@@ -77,6 +77,13 @@ pub mod flag {
     /// The answer began although nothing was heard since the one before it: a pipelined answer, or
     /// a piece of a body that looks like one.
     pub const CONTINUED: u16 = 256;
+    /// TLS application data left on it: a write that begins with such a record, and is longer than
+    /// an alert.
+    pub const ASKED: u16 = 1024;
+    /// Another connection to the same address was answered with a TLS handshake.
+    pub const SPEAKS_TLS: u16 = 2048;
+    /// Another connection to the same address was answered with HTTP/1 in clear.
+    pub const SPEAKS_HTTP: u16 = 4096;
 }
 
 /// What every record begins with.

@@ -17,6 +17,7 @@ use probe502_common::{Flow, HEAD, Header, Task, Tuple, flag, role};
 use crate::{
     emit,
     kernel::{self, Sock, TcpSock},
+    speech,
 };
 
 /// One socket's life so far. The kernel frees it with the socket.
@@ -70,7 +71,9 @@ pub struct Connection {
     pub icmp_origin: u8,
     pub icmp_type: u8,
     pub icmp_code: u8,
-    pub padding: [u8; 6],
+    /// The last bytes that were looked at for the end of a header.
+    pub tail: [u8; 4],
+    pub padding: [u8; 2],
     /// Never used: the verifier bounds an append to a head by the head's length plus its own size,
     /// as if it could reach this far.
     pub slack: [u8; 64],
@@ -327,7 +330,7 @@ pub fn fill(to: &mut Flow, from: &Connection, moment: &Moment) {
     to.error = from.error;
     to.soft_error = from.soft_error;
     to.status = moment.status;
-    to.flags = from.flags | moment.flags;
+    to.flags = from.flags | moment.flags | speech::of(from);
     to.role = from.role;
     to.how = moment.how;
     to.state = moment.state;

@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use probe502_common::{Drop, kind};
 
-use crate::{connection, emit, kernel::Kernel, layout::layout, packets};
+use crate::{connection, emit, headers, kernel::Kernel, layout::layout};
 
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn kfree_skb(ctx: BtfTracePointContext) -> i32 {
@@ -19,14 +19,14 @@ pub fn kfree_skb(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn dropped(packet: *const c_void, reason: u32) -> Option<()> {
     let packet = Kernel::at(packet)?;
-    let headers = packets::Headers::of(packet)?;
+    let headers = headers::Headers::of(packet)?;
     emit::write::<Drop>(kind::DROP, |record| {
-        record.header = connection::header::<Drop>(kind::DROP, packets::netns(packet));
+        record.header = connection::header::<Drop>(kind::DROP, headers::netns(packet));
         headers.write_tuple(&mut record.tuple);
         record.reason = reason;
         record.tcp_flags = headers.tcp_flags();
         record.sequence = headers.sequence();
-        record.arrived = u8::from(packets::has_arrived(packet));
+        record.arrived = u8::from(headers::has_arrived(packet));
         record.padding = [0; 6];
     });
     None

@@ -10,15 +10,11 @@ pub fn ends_within<const N: usize>(bytes: &[u8; N], length: u32) -> bool {
     let mut index = 8;
     // The first eight bytes of a message hold no end: a status line is longer.
     while index + 8 <= N {
-        let left = i64::from(length) - index as i64;
-        if left <= 0 {
+        if length <= index as u32 {
             return false;
         }
-        let beyond = if left >= 8 {
-            0
-        } else {
-            u64::MAX << (left as u64 * 8)
-        };
+        let left = length - index as u32;
+        let beyond = if left >= 8 { 0 } else { u64::MAX << (left * 8) };
         let (here, before) = (word(bytes, index), word(bytes, index - 1));
         let line_before = equal(word(bytes, index - 2), b'\n');
         let empty = equal(before, b'\n') | (equal(before, b'\r') & line_before);

@@ -8,13 +8,17 @@ mod deferred;
 mod drops;
 mod emit;
 mod header;
+mod headers;
 mod kernel;
 mod layout;
 mod messages;
 mod packets;
 mod processes;
 mod resets;
+mod scanning;
+mod speech;
 mod states;
+mod turns;
 
 #[cfg(not(test))]
 #[panic_handler]

@@ -15,6 +15,7 @@ use crate::{
     connection::{self, Connection, HOLDER, Moment},
     kernel::{self, Kernel, Sock, TCP},
     layout::{is_watched, layout},
+    speech, turns,
 };
 
 /// `struct iovec`: base, then length.
@@ -25,6 +26,12 @@ const IOVEC_SIZE: u64 = 16;
 const PIECES: u64 = 12;
 /// A first piece that is shorter may be a mere word.
 const WORD: u16 = 16;
+/// Bytes of a status line up to its code (RFC 9112, 4).
+pub const STATUS_LINE: u16 = 12;
+/// How a record of application data begins (RFC 8446, 5.1).
+const APPLICATION_DATA: [u8; 2] = [23, 3];
+/// An encrypted alert with its record's header, in TLS 1.3.
+const SEALED_ALERT: u64 = 24;
 
 #[btf_tracepoint(function = "tcp_sendmsg_locked")]
 pub fn tcp_sendmsg(ctx: BtfTracePointContext) -> i32 {
@@ -41,7 +48,7 @@ fn sent(socket: *const c_void, message: *const c_void) -> Option<()> {
     connection.spoke_at = connection::now();
     let message = Kernel::at(message)?;
     let buffer = buffer(message);
-    if begins(connection, received) {
+    if turns::begins(connection, received) && !is_body(connection, buffer, received) {
         let (base, length) = buffer?;
         begin(
             connection,
@@ -49,17 +56,29 @@ fn sent(socket: *const c_void, message: *const c_void) -> Option<()> {
             received,
             tcp.written(),
         );
+        let written = length;
         let length = read_user(&mut connection.said_head, base, length);
         connection.said_head_length = length;
+        note_asked(connection, written);
         if length < WORD {
             gather(connection, message);
         }
+        speech::learn(connection);
         let status = status(&connection.said_head, connection.said_head_length);
         learn_role(connection, status.is_some());
         tell_if_watched(connection, status, received, tcp.written());
-    } else if connection.role != role::DIALLED {
+    } else if connection.role == role::DIALLED {
+        if is_tls(&connection.said_head) && !connection.has(flag::ASKED) {
+            let (base, length) = buffer?;
+            let mut peek = [0; 2];
+            read_user(&mut peek, base, length);
+            asked_by(connection, peek, length);
+        }
+    } else {
         let (base, length) = buffer?;
+        let before = connection.said_head_length;
         append(connection, base, length);
+        tell_completed(connection, before, received, tcp.written());
         // A pipelined answer begins although nothing was received since the last one.
         let mut peek = [0; 16];
         let length = read_user(&mut peek, base, length);
@@ -109,6 +128,51 @@ fn gather(connection: &mut Connection, message: Kernel) -> Option<()> {
     None
 }
 
+/// A status line that left in pieces is whole.
+#[inline(always)]
+pub fn tell_completed(connection: &mut Connection, before: u16, received: u64, written: u32) {
+    if before < STATUS_LINE && connection.said_head_length >= STATUS_LINE {
+        let status = status(&connection.said_head, connection.said_head_length);
+        learn_role(connection, status.is_some());
+        tell_if_watched(connection, status, received, written);
+    }
+}
+
+/// Whether a gateway writes on at its request's body, although something was heard: an early or an
+/// interim answer.
+#[inline(always)]
+fn is_body(connection: &mut Connection, buffer: Option<(u64, u64)>, received: u64) -> bool {
+    if !turns::may_write_body(connection) {
+        return false;
+    }
+    let Some((base, length)) = buffer else {
+        return false;
+    };
+    let mut peek = [0; 16];
+    read_user(&mut peek, base, length);
+    turns::goes_on(connection, &peek, received)
+}
+
+/// Whether the bytes begin as a TLS record does (RFC 8446, 5.1).
+#[inline(always)]
+fn is_tls(head: &[u8; HEAD]) -> bool {
+    matches!(head[0], 20..=23) && head[1] == 3
+}
+
+/// Notes that more than an alert of TLS application data leaves.
+#[inline(always)]
+pub fn note_asked(connection: &mut Connection, written: u64) {
+    let first = [connection.said_head[0], connection.said_head[1]];
+    asked_by(connection, first, written);
+}
+
+#[inline(always)]
+pub fn asked_by(connection: &mut Connection, first: [u8; 2], written: u64) {
+    if first == APPLICATION_DATA && written > SEALED_ALERT {
+        connection.flags |= flag::ASKED;
+    }
+}
+
 /// Where a head's next bytes go, and how many fit; `None` where it is full.
 #[inline(always)]
 pub fn head_room(head: &mut [u8; HEAD], used: u16) -> Option<(*mut u8, u32)> {
@@ -138,13 +202,6 @@ fn connection_of(socket: *const c_void, sock: Sock) -> Option<&'static mut Conne
     made.cookie = unsafe { bpf_get_socket_cookie(socket.cast_mut()) };
     made.adopt(sock);
     Some(made)
-}
-
-/// A message begins where the other end has spoken since the last one began, and after an interim
-/// answer (`1xx`, RFC 9110, 15.2).
-#[inline(always)]
-pub fn begins(connection: &Connection, received: u64) -> bool {
-    connection.said == 0 || received != connection.received_mark || is_interim(connection)
 }
 
 /// A socket that is older than the programs shows by its next message which end it is.
@@ -179,14 +236,6 @@ pub fn is_request(head: &[u8; HEAD], length: u16) -> bool {
     false
 }
 
-/// Whether the last message said was an interim answer: the one that counts is still to come.
-#[inline(always)]
-pub fn is_interim(connection: &Connection) -> bool {
-    connection.said_head_length >= 12
-        && connection.said_head[4] == b'/'
-        && connection.said_head[9] == b'1'
-}
-
 #[inline(always)]
 pub fn begin(connection: &mut Connection, tid: u32, received: u64, written: u32) {
     if connection.role != role::DIALLED {
@@ -203,11 +252,18 @@ pub fn begin(connection: &mut Connection, tid: u32, received: u64, written: u32)
     connection.heard_before_at = connection.heard_at;
     connection.said_at = connection.spoke_at;
     connection.said = connection.said.wrapping_add(1);
-    connection.received_mark = received;
     connection.said_mark = written;
-    connection.speaker = HOLDER;
-    if connection.role == role::DIALLED {
-        connection.heard_head_length = 0;
+    // A server that greets before it is asked may not say more.
+    let is_greeted = connection.role == role::DIALLED
+        && connection.said == 1
+        && connection.heard > 0
+        && !connection.has(flag::LATE);
+    if !is_greeted {
+        connection.received_mark = received;
+        connection.speaker = HOLDER;
+        if connection.role == role::DIALLED {
+            connection.heard_head_length = 0;
+        }
     }
     // Another thread may ask on it now, where several share a pool.
     if connection.role == role::DIALLED && tid != connection.owner.tid {
@@ -270,7 +326,7 @@ fn tell(connection: &Connection, status: u16, received: u64, written: u32) {
 #[inline(always)]
 pub fn status(head: &[u8], length: u16) -> Option<u16> {
     let line = head.first_chunk::<12>()?;
-    let begins = length >= 12
+    let begins = length >= STATUS_LINE
         && line[0] == b'H'
         && line[1] == b'T'
         && line[2] == b'T'

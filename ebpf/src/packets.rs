@@ -5,18 +5,16 @@ use aya_ebpf::{
     helpers::generated::{
         bpf_get_socket_cookie, bpf_sk_fullsock, bpf_skb_load_bytes, bpf_tcp_sock,
     },
-    macros::{cgroup_skb, map},
-    maps::PerCpuArray,
+    macros::cgroup_skb,
     programs::SkBuffContext,
 };
-use probe502_common::{HEAD, Tuple, flag, how, kind, role};
+use probe502_common::{HEAD, flag, how, kind, role};
 
 use crate::{
     connection::{self, Connection, Moment, OTHER_END},
-    deferred, header,
-    kernel::{self, Kernel, net_inum, write_mapped},
-    layout::{is_watched, layout},
-    messages,
+    deferred, kernel,
+    layout::is_watched,
+    messages, scanning, speech, turns,
 };
 
 const IPPROTO_TCP: u32 = 6;
@@ -25,13 +23,6 @@ const LISTEN: u32 = 10;
 const LONGEST_HEADERS: u32 = 40 + 60;
 /// IPv4's and TCP's at least: a packet that is no longer has no payload.
 const SHORTEST_HEADERS: u32 = 20 + 20;
-/// Answers that begin with a smaller packet cannot overflow a gateway's header buffer by it: nginx's
-/// smallest by default is 4 KiB (`proxy_buffer_size`).
-const DEEP: usize = 4096;
-
-/// Where a large answer's first bytes are looked at for the end of their header.
-#[map]
-static SCRATCH: PerCpuArray<[u8; DEEP]> = PerCpuArray::with_max_entries(1, 0);
 
 #[cgroup_skb(ingress)]
 pub fn packet_in(ctx: SkBuffContext) -> i32 {
@@ -46,12 +37,12 @@ pub fn packet_out(ctx: SkBuffContext) -> i32 {
 }
 
 /// A packet's payload: where it begins, how long it is, and its sequence number.
-struct Payload {
+pub struct Payload {
     /// Where the TCP header begins.
     tcp: u32,
     is_v4: bool,
-    offset: u32,
-    length: u32,
+    pub offset: u32,
+    pub length: u32,
     sequence: u32,
 }
 
@@ -66,6 +57,7 @@ fn arrived(packet: *mut __sk_buff) -> Option<()> {
     if let Some(known) = &mut known
         && known.speaker == OTHER_END
         && usize::from(known.heard_head_length) == HEAD
+        && !scanning::is_on(known)
     {
         // SAFETY: the context is valid.
         if unsafe { (*packet).len } > LONGEST_HEADERS {
@@ -79,12 +71,32 @@ fn arrived(packet: *mut __sk_buff) -> Option<()> {
         None => adopt(packet, socket)?,
     };
     connection.listened_at = connection::last_tick();
+    let told = if connection.speaker == OTHER_END && !turns::is_over(connection) {
+        follow(packet, &payload, connection)
+    } else {
+        // SAFETY: the socket is a full one; `as_ref` looks for null.
+        let received = unsafe { bpf_tcp_sock(socket).as_ref() }?.bytes_received;
+        begin(packet, &payload, (connection, received))
+    };
+    if connection.role != role::ACCEPTED {
+        scanning::scan(packet, &payload, connection);
+    }
+    told
+}
+
+/// A message begins.
+#[inline(always)]
+fn begin(
+    packet: *mut __sk_buff,
+    payload: &Payload,
+    (connection, received): (&mut Connection, u64),
+) -> Option<()> {
+    // What comes after an interim answer is one of its own.
     if connection.speaker == OTHER_END {
-        append(packet, &payload, connection);
-        return None;
+        connection.received_mark = received;
     }
     // What comes after `100 Continue` is the request's body.
-    if connection.role == role::ACCEPTED && messages::is_interim(connection) {
+    if connection.role == role::ACCEPTED && turns::is_interim(connection) {
         connection.speaker = OTHER_END;
         return None;
     }
@@ -94,7 +106,7 @@ fn arrived(packet: *mut __sk_buff) -> Option<()> {
     }
     connection.heard = connection.heard.wrapping_add(1);
     connection.speaker = OTHER_END;
-    connection.heard_head_length = load(packet, &payload, &mut connection.heard_head);
+    connection.heard_head_length = load(packet, payload, &mut connection.heard_head);
     if connection.role == role::UNKNOWN
         && messages::is_request(&connection.heard_head, connection.heard_head_length)
     {
@@ -103,10 +115,39 @@ fn arrived(packet: *mut __sk_buff) -> Option<()> {
     if connection.role == role::ACCEPTED {
         return None;
     }
-    scan(packet, &payload, connection);
+    scanning::begin(connection, payload);
+    heard(connection, payload.length)
+}
+
+/// A message goes on.
+#[inline(always)]
+fn follow(packet: *mut __sk_buff, payload: &Payload, connection: &mut Connection) -> Option<()> {
+    let before = connection.heard_head_length;
+    if connection.role == role::ACCEPTED {
+        return take_in(packet, payload, connection);
+    }
+    scanning::look_back(connection);
+    take_in(packet, payload, connection);
+    let length = connection.heard_head_length;
+    if before < messages::STATUS_LINE && length >= messages::STATUS_LINE {
+        return heard(connection, u32::from(length));
+    }
+    None
+}
+
+/// Adds to the heard message's head what arrives in small pieces.
+#[inline(always)]
+fn take_in(packet: *mut __sk_buff, payload: &Payload, connection: &mut Connection) -> Option<()> {
+    let used = connection.heard_head_length;
+    connection.heard_head_length += append(packet, payload, &mut connection.heard_head, used);
+    None
+}
+
+#[inline(always)]
+fn heard(connection: &Connection, length: u32) -> Option<()> {
     let status = messages::status(&connection.heard_head, connection.heard_head_length)?;
     if is_watched(status) {
-        tell_heard(connection, status, payload.length);
+        tell_heard(connection, status, length);
     }
     None
 }
@@ -125,10 +166,17 @@ fn left(packet: *mut __sk_buff) -> Option<()> {
         - u64::from(connection.has(flag::FIN_HEARD));
     connection.spoke_at = connection::now();
     let written = payload.sequence.wrapping_add(payload.length);
-    if messages::begins(connection, received) {
+    let mut peek = [0; 16];
+    let length = load(packet, &payload, &mut peek);
+    let goes_on = |connection: &mut Connection| {
+        turns::may_write_body(connection) && turns::goes_on(connection, &peek, received)
+    };
+    if turns::begins(connection, received) && !goes_on(connection) {
         let tid = kernel::tid(kernel::current());
         messages::begin(connection, tid, received, payload.sequence);
         connection.said_head_length = load(packet, &payload, &mut connection.said_head);
+        messages::note_asked(connection, u64::from(payload.length));
+        speech::learn(connection);
         let status = messages::status(&connection.said_head, connection.said_head_length);
         messages::learn_role(connection, status.is_some());
         return messages::tell_if_watched(connection, status, received, written);
@@ -137,14 +185,32 @@ fn left(packet: *mut __sk_buff) -> Option<()> {
     if payload.sequence == connection.said_mark {
         return None;
     }
-    let mut peek = [0; 16];
-    let length = load(packet, &payload, &mut peek);
+    go_on(packet, &payload, connection, received);
     messages::tell_continued(
         connection,
         messages::status(&peek, length),
         received,
         written,
     )
+}
+
+/// A message that is said goes on.
+#[inline(always)]
+fn go_on(packet: *mut __sk_buff, payload: &Payload, connection: &mut Connection, received: u64) {
+    if connection.role == role::DIALLED {
+        let mut first = [0; 2];
+        load(packet, payload, &mut first);
+        messages::asked_by(connection, first, u64::from(payload.length));
+        return;
+    }
+    let before = connection.said_head_length;
+    // Sent again, not said again.
+    if payload.sequence == connection.said_mark.wrapping_add(u32::from(before)) {
+        let head = &mut connection.said_head;
+        connection.said_head_length += append(packet, payload, head, before);
+        let written = payload.sequence.wrapping_add(payload.length);
+        messages::tell_completed(connection, before, received, written);
+    }
 }
 
 #[inline(always)]
@@ -248,7 +314,7 @@ fn read<T: Copy>(packet: *mut __sk_buff, offset: u32) -> Option<T> {
 /// At least 1 and at most `most`, in a way that the verifier sees: the compiler, which knows more,
 /// would leave the checks out.
 #[inline(always)]
-fn bounded(length: u32, most: u32) -> Option<u32> {
+pub fn bounded(length: u32, most: u32) -> Option<u32> {
     // SAFETY: a read of a local variable.
     let length = unsafe { core::ptr::read_volatile(&raw const length) };
     if length == 0 {
@@ -269,132 +335,21 @@ fn load<const N: usize>(packet: *mut __sk_buff, payload: &Payload, to: &mut [u8;
     if failed == 0 { size as u16 } else { 0 }
 }
 
-/// Adds to the message's head what arrives in small pieces.
+/// Adds to a head of which this much is used; returns how many bytes.
 #[inline(always)]
-fn append(packet: *mut __sk_buff, payload: &Payload, connection: &mut Connection) {
-    let head = &mut connection.heard_head;
-    let Some((place, room)) = messages::head_room(head, connection.heard_head_length) else {
-        return;
+fn append(packet: *mut __sk_buff, payload: &Payload, head: &mut [u8; HEAD], used: u16) -> u16 {
+    let Some((place, room)) = messages::head_room(head, used) else {
+        return 0;
     };
-    let Some(size) = bounded(
-        if payload.length > room {
-            room
-        } else {
-            payload.length
-        },
-        HEAD as u32,
-    ) else {
-        return;
+    let length = if payload.length > room {
+        room
+    } else {
+        payload.length
+    };
+    let Some(size) = bounded(length, HEAD as u32) else {
+        return 0;
     };
     // SAFETY: at most the room that is left.
     let failed = unsafe { bpf_skb_load_bytes(packet.cast(), payload.offset, place.cast(), size) };
-    if failed == 0 {
-        connection.heard_head_length += size as u16;
-    }
+    if failed == 0 { size as u16 } else { 0 }
 }
-
-/// Looks for the end of a large answer's header (RFC 9112, 2.1).
-#[inline(always)]
-fn scan(packet: *mut __sk_buff, payload: &Payload, connection: &mut Connection) {
-    connection.flags &= !(flag::HEADER_END_HEARD | flag::HEADER_SCANNED);
-    connection.scanned = u32::from(connection.heard_head_length);
-    if payload.length < DEEP as u32 {
-        return;
-    }
-    let Some(place) = SCRATCH.get_ptr_mut(0) else {
-        return;
-    };
-    // SAFETY: this processor's own element; the hook runs with softirqs held, so not twice at once.
-    let bytes = unsafe { &mut *place };
-    if usize::from(load(packet, payload, bytes)) != DEEP {
-        return;
-    }
-    connection.scanned = DEEP as u32;
-    connection.flags |= flag::HEADER_SCANNED;
-    if header::ends_within(bytes, DEEP as u32) {
-        connection.flags |= flag::HEADER_END_HEARD;
-    }
-}
-
-/// The network namespace that a kernel packet is in: by its device, else by its route.
-#[inline(always)]
-pub fn netns(packet: Kernel) -> u32 {
-    let device = packet.follow(layout!(skb_dev)).or_else(|| {
-        let route: u64 = packet.read(layout!(skb_dst))?;
-        // The lowest bit says that the reference is not counted (`SKB_DST_NOREF`).
-        let route = Kernel::at((route & !1) as *const _)?;
-        route.follow(layout!(dst_dev))
-    });
-    device
-        .and_then(|device| device.follow(layout!(dev_net)))
-        .map_or(0, net_inum)
-}
-
-/// Whether a kernel packet came in by a device, rather than from a socket of its namespace.
-#[inline(always)]
-pub fn has_arrived(packet: Kernel) -> bool {
-    packet.read::<u32>(layout!(skb_iif)).unwrap_or(0) != 0
-}
-
-/// Where a kernel packet's IP and TCP headers are; `None` where it is not TCP.
-#[derive(Clone, Copy)]
-pub struct Headers {
-    ip: Kernel,
-    tcp: Kernel,
-    is_v4: bool,
-}
-
-impl Headers {
-    #[inline(always)]
-    pub fn of(packet: Kernel) -> Option<Self> {
-        let head = packet.follow(layout!(skb_head))?;
-        let network: u16 = packet.read(layout!(skb_network_header))?;
-        let ip = head.plus(u64::from(network));
-        let first: u8 = ip.read(0)?;
-        match first >> 4 {
-            4 if ip.read::<u8>(9)? == 6 => {
-                let tcp = ip.plus(u64::from(first & 15) * 4);
-                Some(Self {
-                    ip,
-                    tcp,
-                    is_v4: true,
-                })
-            }
-            6 if ip.read::<u8>(6)? == 6 => Some(Self {
-                ip,
-                tcp: ip.plus(40),
-                is_v4: false,
-            }),
-            _ => None,
-        }
-    }
-
-    /// Its source as `local`.
-    #[inline(always)]
-    pub fn write_tuple(self, to: &mut Tuple) {
-        if self.is_v4 {
-            write_mapped(self.ip, 12, &mut to.local);
-            write_mapped(self.ip, 16, &mut to.remote);
-        } else {
-            self.ip.copy(8, &mut to.local);
-            self.ip.copy(24, &mut to.remote);
-        }
-        self.tcp.copy(0, &mut to.local_port);
-        self.tcp.copy(2, &mut to.remote_port);
-        to.padding = [0; 4];
-    }
-
-    /// The sequence number (RFC 9293, 3.1).
-    #[inline(always)]
-    pub fn sequence(self) -> u32 {
-        self.tcp.read(4).map_or(0, u32::from_be)
-    }
-
-    /// The flags byte (RFC 9293, 3.1).
-    #[inline(always)]
-    pub fn tcp_flags(self) -> u8 {
-        self.tcp.read(13).unwrap_or(0)
-    }
-}
-
-const _: () = assert!(HEAD <= DEEP);

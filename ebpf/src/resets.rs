@@ -10,10 +10,9 @@ use aya_ebpf::{
 use probe502_common::{Reset, Tuple, flag, kind, role};
 
 use crate::{
-    connection, emit,
+    connection, emit, headers,
     kernel::{Kernel, Sock},
     layout::layout,
-    packets,
 };
 
 /// The RST that [`tcp_send_reset`] told of last on this processor, for its twin.
@@ -108,14 +107,14 @@ fn reset_sent(socket: *const c_void, packet: *const c_void, reason: u32) -> Opti
     if role == role::DIALLED {
         return None;
     }
-    let headers = Kernel::at(packet).and_then(packets::Headers::of);
+    let headers = Kernel::at(packet).and_then(headers::Headers::of);
     emit::write::<Reset>(kind::RESET, |record| {
-        let netns = Kernel::at(packet).map_or(0, packets::netns);
+        let netns = Kernel::at(packet).map_or(0, headers::netns);
         record.header = connection::header::<Reset>(kind::RESET, netns);
         record.cookie = cookie;
         record.reason = reason;
         record.role = role;
-        record.sequence = headers.map_or(0, packets::Headers::sequence);
+        record.sequence = headers.map_or(0, headers::Headers::sequence);
         record.padding = [0; 7];
         if let Some(headers) = headers {
             headers.write_tuple(&mut record.tuple);

@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod client;
 pub mod firewall;
 pub mod gateways;
+pub mod handshakes;
 pub mod lines;
 pub mod netns;
 pub mod nginx;

@@ -59,6 +59,22 @@ impl Upstream {
         })
     }
 
+    /// Another program of these, that says where it listens.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn python(program: &Path, words: &[&str]) -> Result<Self> {
+        let mut command = Command::new("/usr/bin/python3");
+        command.arg("-B").arg(program).args(words);
+        let running = Running::start(command.current_dir(std::env::temp_dir()))?;
+        let (host, port) = listening(&running)?;
+        Ok(Self {
+            addr: endpoint(&host, port),
+            port,
+            running,
+        })
+    }
+
     /// gunicorn 20.1 with the application of `slow.py`: one sync worker, and these options.
     ///
     /// # Errors

@@ -119,6 +119,7 @@ pub const fn symptom(symptom: Symptom) -> &'static str {
         Symptom::Reset => "reset",
         Symptom::NoAnswer => "no-answer",
         Symptom::BadAnswer => "bad-answer",
+        Symptom::TlsFailure => "tls-failure",
         Symptom::NoAttempt => "no-attempt",
         Symptom::Relayed => "relayed",
     }

@@ -128,6 +128,7 @@ impl Asking {
             | Symptom::Eof
             | Symptom::Reset
             | Symptom::BadAnswer
+            | Symptom::TlsFailure
             | Symptom::NoAttempt
             | Symptom::Relayed => None,
         };

@@ -6,6 +6,7 @@ use crate::diagnose::IDLE_MS;
 use crate::event::{Flow, How, Role};
 use crate::http;
 use crate::recent::Recent;
+use crate::tls;
 use crate::units::{Cookie, Pid, Timestamp};
 use crate::verdict::Symptom;
 
@@ -72,6 +73,7 @@ impl Attempt {
         self.relayed.is_none()
             && self.flow.established
             && flow.heard_bytes > 0
+            && !tls::is_handshake_failure(flow, self.at)
             && (!is_http(flow)
                 || http::fault(&flow.heard_head).is_none()
                     && is_header_complete(flow) != Some(false))
@@ -95,6 +97,9 @@ impl Attempt {
                 () if either(&[ETIMEDOUT]) || self.was_given_up() => Symptom::ConnectTimeout,
                 () => Symptom::ConnectError,
             };
+        }
+        if tls::is_handshake_failure(flow, self.at) {
+            return Symptom::TlsFailure;
         }
         let is_reset = flow.reset_heard || RESET.contains(&flow.error.0);
         let readable = is_http(flow);
@@ -215,6 +220,10 @@ impl Attempts {
             return;
         };
         let relayed = flow.status;
+        // In answer to a ClientHello, an answer in clear is nothing to pass on.
+        if tls::stage(&flow).is_some() {
+            return;
+        }
         if self.seen.get(&(flow.cookie, flow.said)).is_none() {
             self.add((at, owner.pid, owner.tid), flow, relayed);
         }

@@ -62,6 +62,18 @@ causes! {
     HeaderTooBig = "protocol.header-too-big",
     /// The answer's header is not valid HTTP.
     Malformed = "protocol.malformed",
+    /// Another protocol's server listens there.
+    NotHttp = "protocol.not-http",
+    /// A request in clear went to a TLS port.
+    PlainToTls = "protocol.plain-to-tls",
+    /// A TLS handshake was begun with a port that does not speak TLS.
+    TlsToPlain = "protocol.tls-to-plain",
+    /// An alert ended the TLS handshake.
+    TlsAlert = "protocol.tls-alert",
+    /// The gateway did not accept the upstream's certificate.
+    TlsDistrust = "protocol.tls-distrust",
+    /// The upstream closed the connection during the TLS handshake.
+    TlsClosed = "protocol.tls-closed",
     /// The upstream's own answer was the error.
     RelayedUpstream = "relayed.upstream",
     /// Every upstream was marked down by earlier failures.

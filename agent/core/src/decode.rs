@@ -18,7 +18,7 @@ const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 
 /// Every bit of `Flow::flags` that has a meaning.
-const FLAGS: u16 = 0x01ff;
+const FLAGS: u16 = 0x1fff;
 
 /// What the running kernel calls its numbers, without the enum's prefix.
 #[derive(Clone, Debug, Default)]
@@ -151,9 +151,17 @@ fn record<T: FromBytes + KnownLayout + Immutable>(
         .map_err(|_| size_error())
 }
 
+fn checked(flow: records::Flow) -> Result<records::Flow, DecodeError> {
+    let number = flow.flags.into();
+    if flow.flags & !FLAGS != 0 {
+        let field = "flags";
+        return Err(DecodeError::Number { field, number });
+    }
+    Ok(flow)
+}
+
 fn flow(bytes: &[u8]) -> Result<Flow, DecodeError> {
-    let flow: records::Flow = record(kind::ANSWERED, bytes)?;
-    known_flags(flow.flags)?;
+    let flow = checked(record(kind::ANSWERED, bytes)?)?;
     let set = |bit: u16| flow.flags & bit != 0;
     Ok(Flow {
         netns: Netns(flow.header.netns),
@@ -201,22 +209,13 @@ fn flow(bytes: &[u8]) -> Result<Flow, DecodeError> {
         header_scanned: set(flag::HEADER_SCANNED),
         continued: set(flag::CONTINUED),
         threads: flow.threads,
+        asked: set(flag::ASKED),
+        speaks_tls: set(flag::SPEAKS_TLS),
+        speaks_http: set(flag::SPEAKS_HTTP),
         before: Cookie(flow.before),
-        said_head: head(&flow.said_head, flow.said_head_length, "said_head_length")?,
-        heard_head: head(
-            &flow.heard_head,
-            flow.heard_head_length,
-            "heard_head_length",
-        )?,
+        said_head: head(&flow.said_head, flow.said_head_length, "said_head")?,
+        heard_head: head(&flow.heard_head, flow.heard_head_length, "heard_head")?,
     })
-}
-
-fn known_flags(flags: u16) -> Result<(), DecodeError> {
-    let unknown = DecodeError::Number {
-        field: "flags",
-        number: flags.into(),
-    };
-    (flags & !FLAGS == 0).then_some(()).ok_or(unknown)
 }
 
 fn listener(listener: &records::Listener) -> Listener {

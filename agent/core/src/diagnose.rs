@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::attempts::{Attempt, is_header_complete, is_http};
+use crate::attempts::{Attempt, is_http};
 use crate::cause::Cause;
 use crate::connections::OtherEnd;
 use crate::event::{Flow, How};
@@ -13,8 +13,8 @@ use crate::processes::{By, Ending, Way};
 use crate::units::Timestamp;
 use crate::verdict::{Confidence, Join, Symptom};
 
-/// The smallest header buffer among common gateways' defaults: nginx's page.
-pub const BUFFER: u64 = 4096;
+pub mod protocol;
+
 /// A connection silent for this long was idle; the kernel programs use the same measure.
 pub const IDLE_MS: u32 = 100;
 const ECONNREFUSED: u16 = 111;
@@ -30,23 +30,30 @@ pub struct Judgement {
     pub confidence: Confidence,
 }
 
-const UNEXPLAINED: Judgement = unknown(Cause::UnknownUnexplained);
+/// All was seen.
+pub const UNEXPLAINED: Judgement = unknown(Cause::UnknownUnexplained);
 
-const fn proven(cause: Cause) -> Judgement {
+/// See [`Confidence`].
+#[must_use]
+pub const fn proven(cause: Cause) -> Judgement {
     Judgement {
         cause,
         confidence: Confidence::Proven,
     }
 }
 
-const fn inferred(cause: Cause) -> Judgement {
+/// See [`Confidence`].
+#[must_use]
+pub const fn inferred(cause: Cause) -> Judgement {
     Judgement {
         cause,
         confidence: Confidence::Inferred,
     }
 }
 
-const fn unknown(cause: Cause) -> Judgement {
+/// See [`Confidence`].
+#[must_use]
+pub const fn unknown(cause: Cause) -> Judgement {
     Judgement {
         cause,
         confidence: Confidence::Unknown,
@@ -68,7 +75,11 @@ pub fn diagnose(evidence: &Evidence) -> Judgement {
         (Symptom::Unreachable | Symptom::ConnectTimeout | Symptom::ConnectError, Some(_)) => {
             UNEXPLAINED
         }
-        (Symptom::BadAnswer, Some(attempt)) => bad_answer(&attempt.flow),
+        (Symptom::BadAnswer, Some(attempt)) => protocol::bad_answer(&attempt.flow),
+        (Symptom::TlsFailure, Some(attempt)) => match protocol::handshake(&attempt.flow) {
+            Some(judgement) => judgement,
+            None => broken(evidence, attempt),
+        },
         (Symptom::Eof | Symptom::Reset, Some(attempt)) => broken(evidence, attempt),
         // The gateway gave up; what its upstream did instead of answering is not looked at yet.
         (Symptom::NoAnswer, Some(_)) => UNEXPLAINED,
@@ -102,50 +113,21 @@ fn refused(evidence: &Evidence, attempt: &Attempt) -> Judgement {
     }
 }
 
-fn bad_answer(flow: &Flow) -> Judgement {
-    if !is_http(flow) {
-        return UNEXPLAINED;
-    }
-    if http::fault(&flow.heard_head).is_some() {
-        return proven(Cause::Malformed);
-    }
-    let deep = flow.header_scanned && u64::from(flow.scanned) >= BUFFER;
-    match (is_header_complete(flow), deep, flow.heard_bytes) {
-        (Some(true), _, _) => UNEXPLAINED,
-        (None | Some(false), true, _) => proven(Cause::HeaderTooBig),
-        // It read as much as a buffer holds, and stopped.
-        (None | Some(false), false, BUFFER..) if fills_a_buffer(flow) => {
-            inferred(Cause::HeaderTooBig)
-        }
-        (None | Some(false), false, _) => UNEXPLAINED,
-    }
-}
-
-/// Gateways read headers into buffers of whole pages (nginx `proxy_buffer_size`, HAProxy
-/// `tune.bufsize`).
-fn fills_a_buffer(flow: &Flow) -> bool {
-    let read = flow.heard_bytes.saturating_sub(flow.unread.into());
-    flow.unread > 0 && read >= BUFFER && read % BUFFER == 0
-}
-
 /// The other end broke the connection before a whole header.
 fn broken(evidence: &Evidence, attempt: &Attempt) -> Judgement {
     let flow = &attempt.flow;
     let Some(end) = &evidence.other_end else {
         return unseen(evidence, attempt);
     };
-    let partial = flow.heard_bytes > 0;
-    // In another protocol an answer's parts, and a request that has not come, cannot be told.
-    let opaque = !is_http(flow) && (partial || end.flow.heard_bytes == 0);
-    match (end.flow.how, &evidence.ending, partial) {
-        (How::Open | How::Released, _, _) => unseen(evidence, attempt),
+    match (end.flow.how, &evidence.ending) {
+        (How::Open | How::Released, _) => unseen(evidence, attempt),
         // A process that leaves in good order closes its queue as a draining one does.
-        (How::Queued, Some(ending), _)
+        (How::Queued, Some(ending))
             if ending.is_orderly() || !end.flow.dying && ending.was_asked() =>
         {
             proven(Cause::ListenerClosedQueued)
         }
-        (How::Fin | How::Unread | How::Linger | How::Queued, Some(ending), _) => {
+        (How::Fin | How::Unread | How::Linger | How::Queued, Some(ending)) => {
             let death = died(ending);
             if end.flow.dying || ending.at.since(end.at) <= LEAVING {
                 death
@@ -153,25 +135,31 @@ fn broken(evidence: &Evidence, attempt: &Attempt) -> Judgement {
                 inferred(death.cause)
             }
         }
-        (How::Fin | How::Unread | How::Linger | How::Queued, None, _) if end.flow.dying => {
-            UNEXPLAINED
+        (How::Fin | How::Unread | How::Linger | How::Queued, None) if end.flow.dying => UNEXPLAINED,
+        (How::Queued, None) => proven(Cause::ListenerClosedQueued),
+        (How::Fin | How::Unread | How::Linger, None) => {
+            protocol::closed(attempt, end).unwrap_or_else(|| chosen(flow, end))
         }
-        (How::Queued, None, _) => proven(Cause::ListenerClosedQueued),
-        (How::Fin | How::Unread | How::Linger, None, _) if opaque && !raced(end) => UNEXPLAINED,
-        (How::Fin | How::Unread | How::Linger, None, true)
-            if http::fault(&flow.heard_head).is_some() =>
-        {
-            proven(Cause::Malformed)
-        }
-        (How::Fin | How::Unread | How::Linger, None, true) => proven(Cause::AppClosedMidHeader),
-        (How::Linger, None, false) => proven(Cause::AppResetLinger),
-        (How::Unread, None, false) if raced(end) => proven(Cause::KeepaliveRace),
-        (How::Unread, None, false) => proven(Cause::AppResetUnread),
-        (How::Fin, None, false) if raced(end) && end.flow.quiet_ms < IDLE_MS => {
+    }
+}
+
+/// A living process closed.
+fn chosen(flow: &Flow, end: &OtherEnd) -> Judgement {
+    let partial = flow.heard_bytes > 0;
+    // In another protocol an answer's parts, and a request that has not come, cannot be told.
+    let opaque = !is_http(flow) && (partial || end.flow.heard_bytes == 0);
+    match (end.flow.how, partial) {
+        (How::Open | How::Released | How::Queued, _) => UNEXPLAINED,
+        (How::Fin | How::Unread | How::Linger, _) if opaque && !raced(end) => UNEXPLAINED,
+        (How::Fin | How::Unread | How::Linger, true) => proven(Cause::AppClosedMidHeader),
+        (How::Linger, false) => proven(Cause::AppResetLinger),
+        (How::Unread, false) if raced(end) => proven(Cause::KeepaliveRace),
+        (How::Unread, false) => proven(Cause::AppResetUnread),
+        (How::Fin, false) if raced(end) && end.flow.quiet_ms < IDLE_MS => {
             inferred(Cause::KeepaliveRace)
         }
-        (How::Fin, None, false) if raced(end) => proven(Cause::KeepaliveRace),
-        (How::Fin, None, false) => proven(Cause::AppClosedWithoutAnswer),
+        (How::Fin, false) if raced(end) => proven(Cause::KeepaliveRace),
+        (How::Fin, false) => proven(Cause::AppClosedWithoutAnswer),
     }
 }
 
@@ -303,6 +291,7 @@ fn rests_on_the_past(judgement: Judgement) -> bool {
         Cause::AppClosedMidHeader,
         Cause::AppResetUnread,
         Cause::KeepaliveRace,
+        Cause::TlsClosed,
     ]
     .contains(&judgement.cause)
 }
@@ -315,6 +304,9 @@ fn rests_on_absence(judgement: Judgement, evidence: &Evidence) -> bool {
         | Cause::ListenerOtherAddress
         | Cause::NoLiveUpstream => true,
         Cause::FilteredReject => evidence.drop.is_none(),
+        Cause::PlainToTls | Cause::TlsToPlain => {
+            evidence.ending.is_none() && !protocol::is_heard(evidence)
+        }
         // Its closer lives: that is, no death of it was seen.
         Cause::KeepaliveRace
         | Cause::ListenerClosed
@@ -322,7 +314,8 @@ fn rests_on_absence(judgement: Judgement, evidence: &Evidence) -> bool {
         | Cause::AppClosedWithoutAnswer
         | Cause::AppClosedMidHeader
         | Cause::AppResetUnread
-        | Cause::AppResetLinger => evidence.ending.is_none(),
+        | Cause::AppResetLinger
+        | Cause::TlsClosed => evidence.ending.is_none(),
         Cause::OomCgroup
         | Cause::OomHost
         | Cause::Crash
@@ -333,6 +326,9 @@ fn rests_on_absence(judgement: Judgement, evidence: &Evidence) -> bool {
         | Cause::Killed
         | Cause::HeaderTooBig
         | Cause::Malformed
+        | Cause::NotHttp
+        | Cause::TlsAlert
+        | Cause::TlsDistrust
         | Cause::RelayedUpstream
         | Cause::UnknownEvidenceLost
         | Cause::UnknownAttachedLate

@@ -202,6 +202,12 @@ pub struct Flow {
     pub continued: bool,
     #[serde(default)]
     pub threads: u8,
+    #[serde(default)]
+    pub asked: bool,
+    #[serde(default)]
+    pub speaks_tls: bool,
+    #[serde(default)]
+    pub speaks_http: bool,
     /// The attempt that its thread had let go of just before, 0 none.
     #[serde(default)]
     pub before: Cookie,

@@ -109,6 +109,7 @@ fn tried(attempt: &Attempt, lines: &mut Lines) {
         Symptom::Reset => format!("the gateway saw a reset after {heard} bytes"),
         Symptom::NoAnswer => "the gateway gave up waiting; nothing had come".to_owned(),
         Symptom::BadAnswer => format!("the gateway let go after {heard} bytes of the answer"),
+        Symptom::TlsFailure => crate::sentence::protocol::fact(flow),
         Symptom::Relayed => {
             format!(
                 "{} answered {}",

@@ -3,13 +3,14 @@
 use probe502_common::HEAD;
 
 use crate::http;
+use crate::tls;
 use crate::units::Head;
 
 /// Bytes kept of a message that is not HTTP/1: enough to name a protocol by its greeting.
 const GREETING: usize = 16;
 
 /// Keeps a request's line, its query as a mere fingerprint, and its `Host`; a status line and the
-/// names of the fields behind it; of anything else the first bytes.
+/// names of the fields behind it; the headers of TLS records; of anything else the first bytes.
 #[must_use]
 pub fn redact(bytes: &[u8]) -> Head {
     let head = Head(bytes.to_vec());
@@ -25,6 +26,9 @@ pub fn redact(bytes: &[u8]) -> Head {
     }
     if bytes.starts_with(b"HTTP/") {
         return Head(answer(bytes));
+    }
+    if tls::is_record(bytes) {
+        return Head(tls::condense(bytes));
     }
     Head(bytes.iter().take(GREETING).copied().collect())
 }

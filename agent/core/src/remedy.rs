@@ -3,11 +3,11 @@
 use crate::amounts::{between, label, memory};
 use crate::attempts::Attempt;
 use crate::cause::Cause;
+use crate::closing::upstream_idle;
 use crate::event::OomReport;
 use crate::evidence::Evidence;
 use crate::listeners::Place;
 use crate::processes::Way;
-use crate::sentence::upstream_idle;
 use crate::verdict::Who;
 
 /// What to do about this one.

@@ -3,14 +3,15 @@
 use crate::amounts::{bare, between, errno, label, limit, signal, symptom};
 use crate::attempts::Attempt;
 use crate::cause::Cause;
-use crate::connections::OtherEnd;
+use crate::closing;
 use crate::event::Task;
 use crate::evidence::{Complete, Evidence};
-use crate::http;
 use crate::listeners::{Open, Place};
 use crate::memory::Memory;
 use crate::processes::{By, Ending, Way};
 use crate::verdict::Symptom;
+
+pub mod protocol;
 
 /// What happened, after the symptom's word.
 #[must_use]
@@ -31,6 +32,7 @@ pub fn sentence(evidence: &Evidence, cause: Cause, memory: &Memory) -> String {
             | Symptom::Reset
             | Symptom::NoAnswer
             | Symptom::BadAnswer
+            | Symptom::TlsFailure
             | Symptom::NoAttempt
             | Symptom::Relayed => failure(evidence, attempt, (cause, memory)),
         },
@@ -215,7 +217,7 @@ fn failure(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Mem
         || format!("the upstream {address}"),
         |task| label(&memory.processes.who(task, attempt.at)),
     );
-    let closed = || closed(evidence, attempt, (cause, &who));
+    let closed = || closing::closed(evidence, attempt, (cause, &who));
     match cause {
         Cause::RelayedUpstream => {
             let status = attempt.relayed.unwrap_or(evidence.answer.status);
@@ -228,18 +230,14 @@ fn failure(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Mem
         | Cause::AppResetUnread
         | Cause::AppResetLinger => closed(),
         Cause::FilteredReject => format!("a firewall rejected packets between here and {address}"),
-        Cause::HeaderTooBig => format!(
-            "the answer's header had not ended after {} bytes, and the gateway hung up",
-            if flow.header_scanned {
-                u64::from(flow.scanned)
-            } else {
-                flow.heard_bytes
-            }
-        ),
-        Cause::Malformed => format!(
-            "the answer is not valid HTTP: {}",
-            http::fault(&flow.heard_head).unwrap_or_default()
-        ),
+        Cause::HeaderTooBig => protocol::header_too_big(flow),
+        Cause::Malformed => protocol::malformed(flow),
+        Cause::NotHttp => protocol::not_http(flow),
+        Cause::PlainToTls => protocol::plain_to_tls(flow, &who),
+        Cause::TlsToPlain => protocol::tls_to_plain(flow, &who),
+        Cause::TlsAlert => protocol::tls_alert(flow),
+        Cause::TlsDistrust => protocol::tls_distrust(flow),
+        Cause::TlsClosed => format!("{who} closed the connection during the TLS handshake"),
         Cause::OomCgroup
         | Cause::OomHost
         | Cause::Crash
@@ -258,92 +256,11 @@ fn failure(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Mem
         | Cause::UnknownHookMissing
         | Cause::UnknownUnexplained => plain(evidence.symptom, attempt),
     }
-}
-
-/// What a living process did to the connection.
-fn closed(evidence: &Evidence, attempt: &Attempt, (cause, who): (Cause, &str)) -> String {
-    match cause {
-        Cause::KeepaliveRace => race(evidence, attempt, who),
-        Cause::ListenerClosedQueued => {
-            format!("{who} stopped listening while this connection waited to be accepted")
-        }
-        Cause::AppClosedWithoutAnswer => {
-            format!(
-                "{who} closed the connection and had sent nothing{}",
-                after(evidence, attempt)
-            )
-        }
-        Cause::AppClosedMidHeader => format!(
-            "{who} closed the connection after {} bytes, in the middle of the answer's header",
-            attempt.flow.heard_bytes
-        ),
-        Cause::AppResetUnread => format!(
-            "{who} closed the connection with {} bytes of the request unread",
-            evidence.other_end.as_ref().map_or(0, |end| end.flow.unread)
-        ),
-        Cause::AppResetLinger => {
-            format!(
-                "{who} reset the connection on purpose (SO_LINGER 0){}",
-                after(evidence, attempt)
-            )
-        }
-        Cause::OomCgroup
-        | Cause::OomHost
-        | Cause::Crash
-        | Cause::Exit
-        | Cause::KilledByParent
-        | Cause::KilledByRuntime
-        | Cause::KilledByUser
-        | Cause::Killed
-        | Cause::ListenerAbsent
-        | Cause::ListenerOtherPort
-        | Cause::ListenerOtherAddress
-        | Cause::ListenerClosed
-        | Cause::FilteredReject
-        | Cause::HeaderTooBig
-        | Cause::Malformed
-        | Cause::RelayedUpstream
-        | Cause::NoLiveUpstream
-        | Cause::UnknownEvidenceLost
-        | Cause::UnknownAttachedLate
-        | Cause::UnknownHookMissing
-        | Cause::UnknownUnexplained => plain(evidence.symptom, attempt),
-    }
-}
-
-fn race(evidence: &Evidence, attempt: &Attempt, who: &str) -> String {
-    let idle = match &evidence.other_end {
-        Some(end) => upstream_idle(end),
-        None => attempt
-            .flow
-            .fin_at
-            .zip(attempt.flow.heard_before_at)
-            .map(|(fin, heard)| between(heard, fin)),
-    };
-    let idle = idle
-        .map(|idle| format!(" after {idle} idle"))
-        .unwrap_or_default();
-    format!("{who} closed the pooled connection{idle}, as this request went out on it")
-}
-
-/// How long the upstream's holder let it idle: its own timer, measured.
-#[must_use]
-pub fn upstream_idle(end: &OtherEnd) -> Option<String> {
-    end.flow.said_at.map(|said| between(said, end.at))
-}
-
-fn after(evidence: &Evidence, attempt: &Attempt) -> String {
-    let ended = evidence.other_end.as_ref().map(|end| end.at);
-    let span = attempt
-        .began()
-        .zip(ended)
-        .filter(|(began, ended)| began < ended);
-    span.map(|(began, ended)| format!(", {} into the request", between(began, ended)))
-        .unwrap_or_default()
 }
 
 /// The symptom in words, where no cause is claimed.
-fn plain(symptom: Symptom, attempt: &Attempt) -> String {
+#[must_use]
+pub fn plain(symptom: Symptom, attempt: &Attempt) -> String {
     let flow = &attempt.flow;
     let address = flow.remote;
     let waited = attempt
@@ -369,6 +286,7 @@ fn plain(symptom: Symptom, attempt: &Attempt) -> String {
                 flow.heard_bytes
             )
         }
+        Symptom::TlsFailure => format!("the TLS handshake with {address} failed"),
         Symptom::Refused => format!("{address} refused"),
         Symptom::NoAttempt => "no attempt was seen".to_owned(),
         Symptom::Relayed => format!("{address} gave the error itself"),

@@ -24,6 +24,7 @@ pub enum Symptom {
     Reset,
     NoAnswer,
     BadAnswer,
+    TlsFailure,
     NoAttempt,
     Relayed,
 }

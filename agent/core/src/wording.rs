@@ -123,7 +123,37 @@ const WORDS: [(Cause, &str, &str); Cause::ALL.len()] = [
     (
         Cause::Malformed,
         "the upstream's answer is not valid HTTP",
-        "check that the port speaks HTTP/1, and correct the header that the evidence names",
+        "correct the header that the evidence names",
+    ),
+    (
+        Cause::NotHttp,
+        "a server of another protocol listens where the gateway expects HTTP",
+        "correct the port in the gateway's configuration",
+    ),
+    (
+        Cause::PlainToTls,
+        "the gateway sent a request in clear to a port that speaks TLS",
+        "tell the gateway to use TLS to it: nginx `proxy_pass https://`, HAProxy `server … ssl`",
+    ),
+    (
+        Cause::TlsToPlain,
+        "the gateway began a TLS handshake with a port that does not speak TLS",
+        "tell the gateway to use HTTP in clear to it, or correct the port",
+    ),
+    (
+        Cause::TlsAlert,
+        "a TLS alert ended the handshake with the upstream",
+        "compare both sides: name (SNI), versions, ciphers, client certificate",
+    ),
+    (
+        Cause::TlsDistrust,
+        "the gateway did not accept the upstream's TLS certificate",
+        "give the gateway the right CA and name, and the upstream a certificate that is in date",
+    ),
+    (
+        Cause::TlsClosed,
+        "the upstream closed the connection during the TLS handshake",
+        "look at the upstream's log at that millisecond; check that the port speaks TLS",
     ),
     (
         Cause::RelayedUpstream,

@@ -20,7 +20,7 @@ fn a_flow_keeps_what_the_kernel_said() {
     flow.tuple.local_port = 8080u16.to_be_bytes();
     flow.said_head[..4].copy_from_slice(b"HTTP");
     flow.said_head_length = 4;
-    flow.flags = flag::FIN_HEARD | flag::ESTABLISHED | flag::CONTINUED;
+    flow.flags = flag::FIN_HEARD | flag::ESTABLISHED | flag::CONTINUED | flag::SPEAKS_HTTP;
     (flow.isn, flow.peer_isn) = (1, 2);
     let event = Decoder::default().decode(flow.as_bytes()).unwrap();
     assert_eq!(event.at, Timestamp(7));
@@ -104,7 +104,7 @@ fn what_has_no_meaning_is_an_error_with_the_number_in_it() {
     assert_eq!(
         error,
         DecodeError::Number {
-            field: "said_head_length",
+            field: "said_head",
             number: 1000
         }
     );

@@ -151,7 +151,12 @@ pub const fn sights(cause: Cause) -> &'static [Sight] {
         Cause::KeepaliveRace => &[Sight::Reset, Sight::Eof],
         Cause::FilteredReject => &[Sight::Refused, Sight::Unreachable, Sight::Reset],
         Cause::HeaderTooBig => &[Sight::TooBig],
-        Cause::Malformed => &[Sight::Malformed],
+        Cause::Malformed | Cause::NotHttp => &[Sight::Malformed],
+        Cause::PlainToTls => &[Sight::Malformed, Sight::Eof, Sight::Reset],
+        Cause::TlsToPlain => &[Sight::TlsToPlain, Sight::TlsClosed],
+        Cause::TlsAlert => &[Sight::TlsAlert],
+        Cause::TlsDistrust => &[Sight::TlsDistrust],
+        Cause::TlsClosed => &[Sight::TlsClosed],
         Cause::RelayedUpstream => &[Sight::Relayed],
         Cause::NoLiveUpstream => &[Sight::NoLive],
         Cause::UnknownEvidenceLost
@@ -189,6 +194,8 @@ pub(crate) fn sight(evidence: &Evidence, cause: Cause) -> Option<Sight> {
         (Symptom::Reset, false, _) => Some(Sight::Reset),
         (Symptom::NoAnswer, _, _) => Some(Sight::NoAnswer),
         (Symptom::Relayed, _, _) => Some(Sight::Relayed),
+        (Symptom::TlsFailure, true, _) => Some(Sight::TlsToPlain),
+        (Symptom::TlsFailure, false, _) => Some(Sight::TlsClosed),
         // Its log tells more than was seen.
         (Symptom::ConnectError | Symptom::BadAnswer | Symptom::NoAttempt, _, _) => None,
     }

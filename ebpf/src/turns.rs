@@ -1,0 +1,79 @@
+//! Whose turn it is: where a message begins, and what only goes on with one.
+
+use probe502_common::role;
+
+use crate::{
+    connection::{Connection, HOLDER},
+    messages::{STATUS_LINE, is_request},
+};
+
+/// A message begins where the other end has spoken since the last one began, and after an interim
+/// answer (`1xx`, RFC 9110, 15.2).
+#[inline(always)]
+pub fn begins(connection: &Connection, received: u64) -> bool {
+    connection.said == 0 || received != connection.received_mark || is_interim(connection)
+}
+
+/// Whether the last message said was an interim answer: the one that counts is still to come.
+#[inline(always)]
+pub fn is_interim(connection: &Connection) -> bool {
+    connection.said_head_length >= 12
+        && connection.said_head[4] == b'/'
+        && connection.said_head[9] == b'1'
+}
+
+/// Whether the last message said is a request that may have a body.
+#[inline(always)]
+pub fn may_write_body(connection: &Connection) -> bool {
+    let head = &connection.said_head;
+    connection.role == role::DIALLED
+        && connection.said > 0
+        && !matches!(head[0], b'G' | b'H')
+        && is_request(head, connection.said_head_length)
+}
+
+/// Whether these bytes, written after something was heard, begin no request. After an interim answer
+/// (RFC 9110, 15.2) the one that counts is still to come.
+#[inline(always)]
+pub fn goes_on(connection: &mut Connection, peek: &[u8; 16], received: u64) -> bool {
+    if names_method(peek) {
+        return false;
+    }
+    if heard_interim(connection) {
+        connection.speaker = HOLDER;
+        connection.received_mark = received;
+    }
+    true
+}
+
+/// Whether the bytes begin with a word in capitals and a blank.
+#[inline(always)]
+fn names_method(bytes: &[u8; 16]) -> bool {
+    let mut index = 0;
+    while index < 16 {
+        if bytes[index] == b' ' {
+            return index >= 3;
+        }
+        if !bytes[index].is_ascii_uppercase() && bytes[index] != b'-' {
+            return false;
+        }
+        index += 1;
+    }
+    false
+}
+
+/// Whether what comes next is a message of its own: the one heard was an interim answer.
+#[inline(always)]
+pub fn is_over(connection: &Connection) -> bool {
+    connection.role == role::DIALLED && heard_interim(connection)
+}
+
+/// Whether the last message heard is an interim answer.
+#[inline(always)]
+fn heard_interim(connection: &Connection) -> bool {
+    let head = &connection.heard_head;
+    connection.heard_head_length >= STATUS_LINE
+        && head[0] == b'H'
+        && head[4] == b'/'
+        && head[9] == b'1'
+}
