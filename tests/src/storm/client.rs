@@ -22,7 +22,9 @@ pub struct Sent {
     pub fault: Option<Fault>,
     /// The path.
     pub path: String,
-    /// The client's address: no two requests share one.
+    /// Where it was asked.
+    pub door: SocketAddr,
+    /// The client's address: no two requests at one door share it.
     pub client: Option<SocketAddr>,
     /// The status; none where the gateway closed without an answer.
     pub status: Option<u16>,
@@ -80,6 +82,7 @@ async fn one(door: SocketAddr, fault: Option<Fault>, path: String, size: usize) 
     let mut sent = Sent {
         fault,
         path,
+        door,
         client: None,
         status: None,
         at: Instant::now(),

@@ -61,12 +61,13 @@ impl Sum {
     }
 }
 
-/// The clients' addresses are unique: each verdict names one.
+/// The clients' addresses are unique at a door, and each verdict names both.
 #[must_use]
 pub fn judge(kind: Kind, sent: &[Sent], report: &Report) -> Sum {
-    let mut told: HashMap<&str, Vec<&Seen>> = HashMap::new();
+    let mut told: HashMap<(String, String), Vec<&Seen>> = HashMap::new();
     for seen in &report.verdicts {
-        told.entry(seen.field("/client")).or_default().push(seen);
+        let ends = ["/client", "/gateway/listen"].map(|end| seen.field(end).to_owned());
+        told.entry(ends.into()).or_default().push(seen);
     }
     let mut sum = Sum {
         kind,
@@ -84,7 +85,8 @@ pub fn judge(kind: Kind, sent: &[Sent], report: &Report) -> Sum {
     let mut latencies = Vec::new();
     for sent in sent {
         let client = sent.client.map(|addr| addr.to_string()).unwrap_or_default();
-        let own = told.remove(client.as_str()).unwrap_or_default();
+        let ends = (client, sent.door.to_string());
+        let own = told.remove(&ends).unwrap_or_default();
         let counted = count(&mut sum, sent, &own);
         if let (Some(word), true) = (counted, sum.examples.len() < 40) {
             sum.examples.push(example(word, sent, &own));
