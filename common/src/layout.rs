@@ -39,6 +39,7 @@ pub struct Layout {
     pub tcp_rcv_nxt: u32,
     pub tcp_write_seq: u32,
     pub tcp_snd_una: u32,
+    pub tcp_snd_nxt: u32,
     pub tcp_bytes_acked: u32,
     pub tcp_total_retrans: u32,
     pub msg_iter: u32,
@@ -52,6 +53,11 @@ pub struct Layout {
     pub skb_dst: u32,
     pub skb_iif: u32,
     pub dev_net: u32,
+    pub flowi4_daddr: u32,
+    pub flowi6_daddr: u32,
+    pub fib6_type: u32,
+    pub fib6_entry: u32,
+    pub fib6_protocol: u32,
     pub dst_dev: u32,
     pub task_flags: u32,
     pub task_exit_code: u32,
@@ -71,14 +77,12 @@ pub struct Layout {
     /// `ITER_IOVEC` and `ITER_UBUF` of `enum iter_type`; [`ABSENT`] where there is none.
     pub iter_iovec: u32,
     pub iter_ubuf: u32,
-    /// `SKB_DROP_REASON_NETFILTER_DROP`.
-    pub netfilter_drop: u32,
     /// 1 where `tcp_send_reset` has its third argument.
     pub reset_has_reason: u32,
     /// 1 where `mark_victim` passes a task, 0 where it passes a pid.
     pub victim_is_task: u32,
-    /// Zero.
-    pub padding: u32,
+    /// The `skb_drop_reason`s to report: bit n of word n/64 is reason n.
+    pub drop_reasons: [u64; 2],
     /// The statuses to report: bit n of word n/64 is status 400 + n.
     pub statuses: [u64; 4],
 }

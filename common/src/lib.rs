@@ -10,6 +10,6 @@ mod records;
 
 pub use layout::{ABSENT, Layout};
 pub use records::{
-    Death, Drop, Flow, HEAD, Header, Listener, Reset, Signal, Task, Tuple, Victim, flag, how, kind,
-    role,
+    Death, Drop, Flow, HEAD, Header, Listener, Overflow, Reset, Signal, Task, Tuple, Victim, flag,
+    how, kind, role,
 };

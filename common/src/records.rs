@@ -28,6 +28,8 @@ pub mod kind {
     pub const VICTIM: u16 = 9;
     /// A [`Drop`](crate::Drop).
     pub const DROP: u16 = 10;
+    /// An [`Overflow`](crate::Overflow).
+    pub const OVERFLOW: u16 = 11;
 }
 
 /// Which end of a connection a socket is.
@@ -316,7 +318,7 @@ pub struct Victim {
     pub padding: [u8; 4],
 }
 
-/// The kernel dropped a packet by a firewall's order (`kfree_skb`).
+/// The kernel dropped a packet: by a firewall's order, or because no neighbour answered (`kfree_skb`).
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct Drop {
@@ -328,10 +330,35 @@ pub struct Drop {
     pub reason: u32,
     /// The packet's sequence number.
     pub sequence: u32,
+    /// The packet's acknowledgement number.
+    pub acknowledges: u32,
     /// The TCP header's flags byte (RFC 9293, 3.1): 2 is a SYN.
     pub tcp_flags: u8,
     /// 1 where the packet had come in by a device, 0 where this namespace sent it.
     pub arrived: u8,
     /// Zero.
-    pub padding: [u8; 6],
+    pub padding: [u8; 2],
+}
+
+/// A packet reached a listener whose accept queue was full: the kernel drops it, or answers with a
+/// RST (`tcp_abort_on_overflow`).
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Overflow {
+    /// Kind [`kind::OVERFLOW`].
+    pub header: Header,
+    /// The listening socket's cookie.
+    pub cookie: u64,
+    /// `local` is the address that was dialled, `remote` who dialled.
+    pub tuple: Tuple,
+    /// Connections that waited in its accept queue.
+    pub queued: u32,
+    /// The accept queue's limit.
+    pub limit: u32,
+    /// The packet's sequence number: of a SYN, the dialling end's initial one.
+    pub sequence: u32,
+    /// The packet's flags byte (RFC 9293, 3.1).
+    pub tcp_flags: u8,
+    /// Zero.
+    pub padding: [u8; 3],
 }

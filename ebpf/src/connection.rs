@@ -48,12 +48,14 @@ pub struct Connection {
     pub received_mark: u64,
     /// The sequence number at which the last message said began.
     pub said_mark: u32,
-    /// See `Flow`: kept where the kernel forgets them, and taken from the socket elsewhere.
     pub isn: u32,
     pub peer_isn: u32,
     pub retransmits: u32,
     pub unacked: u32,
     pub longest_idle_ms: u32,
+    /// Of a listener: packets that reached it with its queue full, since when.
+    pub overflows: u32,
+    pub overflow_at: u64,
     pub said: u32,
     pub heard: u32,
     pub scanned: u32,
@@ -158,8 +160,7 @@ fn storage(socket: *const c_void, flags: u64) -> Option<&'static mut Connection>
     }
 }
 
-/// The last tick's time: for what is dated with every packet. Milliseconds late, and a few
-/// nanoseconds dear.
+/// The last tick's time, milliseconds late and a few nanoseconds dear: for every packet.
 #[inline(always)]
 pub fn last_tick() -> u64 {
     // SAFETY: the helper has no preconditions.
@@ -185,6 +186,20 @@ pub fn header<T>(kind: u16, netns: u32) -> Header {
 }
 
 impl Connection {
+    /// A socket may dial again after a failure: nothing of the earlier life stays.
+    #[inline(always)]
+    pub fn renew(&mut self, role: u8) {
+        self.opened_at = now();
+        self.role = role;
+        self.flags = 0;
+        self.error = 0;
+        self.soft_error = 0;
+        self.icmp_origin = 0;
+        self.ended_state = 0;
+        self.gone = 0;
+        self.speaker = NOBODY;
+    }
+
     /// Keeps who and where, which the kernel forgets at the end.
     #[inline(always)]
     pub fn remember(&mut self, sock: Sock) {
@@ -230,14 +245,13 @@ impl Connection {
             .saturating_sub(u64::from(self.has(flag::FIN_HEARD)))
     }
 
-    /// Keeps what the kernel counts itself, and forgets when it disconnects a socket
-    /// (`tcp_disconnect`). Sequence numbers are told from where the counts began.
+    /// Keeps what the kernel forgets when it disconnects a socket (`tcp_disconnect`).
     #[inline(always)]
     pub fn count(&mut self, tcp: TcpSock) {
         if self.role == role::UNKNOWN {
             return;
         }
-        // A SYN that is sent is counted by the dialling end alone (`tcp_ack`).
+        // The dialling end alone counts its SYN (`tcp_ack`).
         let syn = u32::from(self.role == role::ACCEPTED);
         self.isn = tcp.first_sent().wrapping_sub(syn);
         if self.has(flag::ESTABLISHED) {

@@ -1,4 +1,4 @@
-//! Packets that a firewall dropped (`kfree_skb` with `SKB_DROP_REASON_NETFILTER_DROP`).
+//! Packets that were dropped on purpose, or because no neighbour answered (`kfree_skb`).
 
 use core::ffi::c_void;
 
@@ -10,10 +10,20 @@ use crate::{connection, emit, headers, kernel::Kernel, layout::layout};
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn kfree_skb(ctx: BtfTracePointContext) -> i32 {
     // The commonest way out comes first: this hook runs for every dropped packet of the host.
-    if ctx.arg::<u32>(2) == layout!(netfilter_drop) {
+    if is_told(ctx.arg(2)) {
         dropped(ctx.arg(0), ctx.arg(2));
     }
     0
+}
+
+#[inline(always)]
+fn is_told(reason: u32) -> bool {
+    let words = layout!(drop_reasons);
+    match reason {
+        0..64 => words[0] >> reason & 1 == 1,
+        64..128 => words[1] >> (reason - 64) & 1 == 1,
+        _ => false,
+    }
 }
 
 #[inline(always)]
@@ -26,8 +36,9 @@ fn dropped(packet: *const c_void, reason: u32) -> Option<()> {
         record.reason = reason;
         record.tcp_flags = headers.tcp_flags();
         record.sequence = headers.sequence();
+        record.acknowledges = headers.acknowledges();
         record.arrived = u8::from(headers::has_arrived(packet));
-        record.padding = [0; 6];
+        record.padding = [0; 2];
     });
     None
 }

@@ -81,6 +81,12 @@ impl Headers {
         self.tcp.read(4).map_or(0, u32::from_be)
     }
 
+    /// The acknowledgement number (RFC 9293, 3.1).
+    #[inline(always)]
+    pub fn acknowledges(self) -> u32 {
+        self.tcp.read(8).map_or(0, u32::from_be)
+    }
+
     /// The flags byte (RFC 9293, 3.1).
     #[inline(always)]
     pub fn tcp_flags(self) -> u8 {

@@ -156,6 +156,12 @@ impl Sock {
         told.read(layout!(exterr_errno))
     }
 
+    /// It has no other end any more (`tcp_disconnect`), or not yet.
+    #[inline(always)]
+    pub fn is_disconnected(self) -> bool {
+        self.0.load::<u16>(layout!(sock_dport)).unwrap_or(0) == 0
+    }
+
     /// `close(2)` has begun: both directions are shut (`SHUTDOWN_MASK`).
     #[inline(always)]
     pub fn is_closing(self) -> bool {
@@ -216,10 +222,11 @@ impl TcpSock {
         next.wrapping_sub(self.received() as u32)
     }
 
-    /// Bytes that were written and not acknowledged.
+    /// Bytes that were sent and not acknowledged.
     #[inline(always)]
     pub fn unacked(self) -> u32 {
-        self.written().wrapping_sub(self.acked())
+        let next: u32 = self.0.load(layout!(tcp_snd_nxt)).unwrap_or(0);
+        next.wrapping_sub(self.acked())
     }
 
     /// Segments that were sent again.

@@ -5,6 +5,7 @@
 mod afterwards;
 mod connection;
 mod deferred;
+mod dials;
 mod drops;
 mod emit;
 mod header;
@@ -12,6 +13,7 @@ mod headers;
 mod kernel;
 mod layout;
 mod messages;
+mod overflows;
 mod packets;
 mod processes;
 mod resets;

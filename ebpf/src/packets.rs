@@ -14,11 +14,12 @@ use crate::{
     connection::{self, Connection, Moment, OTHER_END},
     deferred, kernel,
     layout::is_watched,
-    messages, scanning, speech, turns,
+    messages, overflows, scanning, speech,
+    states::LISTEN,
+    turns,
 };
 
 const IPPROTO_TCP: u32 = 6;
-const LISTEN: u32 = 10;
 /// IPv6's and TCP's at most (RFC 8200, 3; RFC 9293, 3.1): a longer packet has a payload.
 const LONGEST_HEADERS: u32 = 40 + 60;
 /// IPv4's and TCP's at least: a packet that is no longer has no payload.
@@ -48,9 +49,9 @@ pub struct Payload {
 
 #[inline(always)]
 fn arrived(packet: *mut __sk_buff) -> Option<()> {
-    let socket = full_socket(packet)?;
-    // SAFETY: the verifier knows the socket as a full one.
-    if unsafe { (*socket).state } == LISTEN {
+    let (socket, state) = full_socket(packet)?;
+    if state == u32::from(LISTEN) {
+        overflows::reached(packet, socket);
         return defer(packet);
     }
     let mut known = connection::of(socket.cast());
@@ -154,7 +155,7 @@ fn heard(connection: &Connection, length: u32) -> Option<()> {
 
 #[inline(always)]
 fn left(packet: *mut __sk_buff) -> Option<()> {
-    let socket = full_socket(packet)?;
+    let (socket, _) = full_socket(packet)?;
     let payload = payload(packet)?;
     let connection = match connection::of(socket.cast()) {
         Some(known) => known,
@@ -229,8 +230,9 @@ fn tell_heard(connection: &Connection, status: u16, length: u32) {
     connection::send(connection, &moment);
 }
 
+/// The packet's TCP socket, and its state.
 #[inline(always)]
-fn full_socket(packet: *mut __sk_buff) -> Option<*mut bpf_sock> {
+fn full_socket(packet: *mut __sk_buff) -> Option<(*mut bpf_sock, u32)> {
     // SAFETY: the context is valid; the verifier turns this into a read of `skb->sk`.
     let socket = unsafe { (*packet).__bindgen_anon_2.sk };
     if socket.is_null() {
@@ -240,7 +242,7 @@ fn full_socket(packet: *mut __sk_buff) -> Option<*mut bpf_sock> {
     let full = unsafe { bpf_sk_fullsock(socket) };
     // SAFETY: `as_ref` looks for null.
     let fields = unsafe { full.as_ref() }?;
-    (fields.protocol == IPPROTO_TCP).then_some(full)
+    (fields.protocol == IPPROTO_TCP).then_some((full, fields.state))
 }
 
 /// A listener's packet with a payload: the child that is made from it takes the bytes over.
@@ -273,31 +275,64 @@ fn adopt(packet: *mut __sk_buff, socket: *mut bpf_sock) -> Option<&'static mut C
     Some(made)
 }
 
+/// How a TCP packet begins.
+pub struct Start {
+    pub is_v4: bool,
+    /// Where its TCP header begins.
+    pub tcp: u32,
+    pub source_port: [u8; 2],
+    pub target_port: [u8; 2],
+    pub sequence: u32,
+    /// The flags byte (RFC 9293, 3.1).
+    pub flags: u8,
+    /// Where its payload begins.
+    pub offset: u32,
+}
+
 #[inline(always)]
-fn payload(packet: *mut __sk_buff) -> Option<Payload> {
+pub fn start(packet: *mut __sk_buff) -> Option<Start> {
     let ip: [u8; 8] = read(packet, 0)?;
-    let tcp = match ip[0] >> 4 {
-        4 => u32::from(ip[0] & 15) * 4,
+    let (tcp, is_v4) = match ip[0] >> 4 {
+        4 => (u32::from(ip[0] & 15) * 4, true),
         // IPv6 with extension headers before TCP is not followed: hosts do not send such.
-        6 if ip[6] == 6 => 40,
+        6 if ip[6] == 6 => (40, false),
         _ => return None,
     };
-    // From the sequence number to the header's own length (RFC 9293, 3.1).
-    let header: [u8; 12] = read(packet, tcp + 4)?;
-    let offset = tcp + u32::from(header[8] >> 4) * 4;
+    // Up to the flags and the window (RFC 9293, 3.1).
+    let header: [u8; 16] = read(packet, tcp)?;
+    Some(Start {
+        is_v4,
+        tcp,
+        source_port: [header[0], header[1]],
+        target_port: [header[2], header[3]],
+        sequence: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
+        flags: header[13],
+        offset: tcp + u32::from(header[12] >> 4) * 4,
+    })
+}
+
+#[inline(always)]
+fn payload(packet: *mut __sk_buff) -> Option<Payload> {
+    let start = start(packet)?;
     // SAFETY: the context is valid.
-    let length = unsafe { (*packet).len }.checked_sub(offset)?;
+    let length = unsafe { (*packet).len }.checked_sub(start.offset)?;
     if length == 0 {
         return None;
     }
-    let sequence = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
     Some(Payload {
-        tcp,
-        is_v4: ip[0] >> 4 == 4,
-        offset,
+        tcp: start.tcp,
+        is_v4: start.is_v4,
+        offset: start.offset,
         length,
-        sequence,
+        sequence: start.sequence,
     })
+}
+
+/// Copies bytes of the packet to their place in a record; what is not there stays as it was.
+#[inline(always)]
+pub fn load_into(packet: *mut __sk_buff, offset: u32, to: *mut u8, size: u32) {
+    // SAFETY: every caller has `size` bytes of room; the verifier checks it.
+    unsafe { bpf_skb_load_bytes(packet.cast(), offset, to.cast(), size) };
 }
 
 #[inline(always)]

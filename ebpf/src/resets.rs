@@ -159,8 +159,9 @@ fn error_heard(socket: *const c_void) -> Option<()> {
 
 #[inline(always)]
 fn keep_port(socket: *const c_void, connection: &mut connection::Connection) -> Option<()> {
-    if connection.tuple.local_port == [0; 2] {
-        connection.remember(Sock::at(socket)?);
+    let sock = Sock::at(socket)?;
+    if connection.tuple.local_port == [0; 2] && !sock.is_disconnected() {
+        connection.remember(sock);
     }
     None
 }

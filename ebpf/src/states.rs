@@ -10,8 +10,8 @@ use probe502_common::{HEAD, Listener, flag, how, kind, role};
 
 use crate::{
     afterwards,
-    connection::{self, Connection, HOLDER, Moment, NOBODY},
-    deferred, emit, header, kernel,
+    connection::{self, Connection, HOLDER, Moment},
+    deferred, dials, emit, header, kernel,
     kernel::{Sock, TCP, TcpSock},
     messages::is_request,
 };
@@ -24,7 +24,10 @@ const FIN_WAIT1: u8 = 4;
 const CLOSE: u8 = 7;
 const CLOSE_WAIT: u8 = 8;
 const LAST_ACK: u8 = 9;
-const LISTEN: u8 = 10;
+pub const LISTEN: u8 = 10;
+
+/// No local port is left for the address (connect(2)).
+const EADDRNOTAVAIL: u16 = 99;
 
 /// A connection that its holder closes after this long in silence was closed by an idle timer, not
 /// at the end of an answer. A judgement of probe502's own; the shortest timers in use are a second.
@@ -146,15 +149,7 @@ fn begin(socket: *const c_void, sock: Sock, role: u8) -> Option<&'static mut Con
     // SAFETY: the helper checks the socket.
     connection.cookie = unsafe { bpf_get_socket_cookie(socket.cast_mut()) };
     connection.remember(sock);
-    connection.opened_at = connection::now();
-    connection.role = role;
-    connection.flags = 0;
-    connection.error = 0;
-    connection.soft_error = 0;
-    connection.icmp_origin = 0;
-    connection.ended_state = 0;
-    connection.gone = 0;
-    connection.speaker = NOBODY;
+    connection.renew(role);
     Some(connection)
 }
 
@@ -187,6 +182,10 @@ fn closed(socket: *const c_void, sock: Sock, old: u8) -> Option<()> {
         connection.ended_state = old;
         connection.count(sock.tcp()?);
         return None;
+    }
+    // The sequence is chosen after the port (`tcp_v4_connect`).
+    if old == SYN_SENT && !sock.is_closing() && sock.tcp()?.written() == 0 {
+        connection::of(socket)?.error = EADDRNOTAVAIL;
     }
     let how = if !sock.is_closing() {
         if sock.is_held() {
@@ -227,8 +226,12 @@ fn let_go(socket: *const c_void, sock: Sock, how: u8, state: u8) -> Option<()> {
         return None;
     }
     connection.gone = 1;
-    if connection.tuple.local_port == [0; 2] {
+    if connection.tuple.local_port == [0; 2] && !sock.is_disconnected() {
         connection.remember(sock);
+    }
+    // It never came to a packet.
+    if state == CLOSE {
+        connection.error = dials::error_of(connection);
     }
     // Told by the state itself, should the kernel have skipped the hook when it changed.
     if matches!(state, ESTABLISHED | CLOSE_WAIT) {

@@ -46,6 +46,8 @@ causes! {
     ListenerClosed = "listener.closed",
     /// The listener closed while the connection waited in its accept queue.
     ListenerClosedQueued = "listener.closed-queued",
+    /// The listener's accept queue was full.
+    BacklogFull = "listener.backlog-full",
     /// The application closed the connection and sent nothing.
     AppClosedWithoutAnswer = "app.closed-without-answer",
     /// The application closed in the middle of the answer's header.
@@ -56,8 +58,22 @@ causes! {
     AppResetLinger = "app.reset-linger",
     /// The upstream's idle timer closed a pooled connection as a request went out on it.
     KeepaliveRace = "keepalive.race",
+    /// A middlebox had forgotten a pooled connection.
+    KeepaliveMiddlebox = "keepalive.middlebox",
+    /// A firewall dropped it.
+    FilteredDrop = "net.filtered.drop",
     /// A firewall rejected it.
     FilteredReject = "net.filtered.reject",
+    /// A RST came that the upstream's host had not sent.
+    ResetByMiddlebox = "net.reset-by-middlebox",
+    /// No route, or one that forbids.
+    UnreachableRoute = "net.unreachable.route",
+    /// The next hop did not answer.
+    UnreachableHost = "net.unreachable.host",
+    /// A router or host said that it is unreachable.
+    UnreachableIcmp = "net.unreachable.icmp",
+    /// Nobody answered, and nothing was seen to drop it.
+    Lost = "net.lost",
     /// The answer's header is larger than the gateway's buffer.
     HeaderTooBig = "protocol.header-too-big",
     /// The answer's header is not valid HTTP.
@@ -76,6 +92,8 @@ causes! {
     TlsClosed = "protocol.tls-closed",
     /// The upstream's own answer was the error.
     RelayedUpstream = "relayed.upstream",
+    /// No local port was left.
+    PortsExhausted = "proxy.ports-exhausted",
     /// Every upstream was marked down by earlier failures.
     NoLiveUpstream = "proxy.no-live-upstream",
     /// Records were lost around this answer.

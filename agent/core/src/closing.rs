@@ -7,62 +7,38 @@ use crate::connections::OtherEnd;
 use crate::evidence::Evidence;
 use crate::sentence::plain;
 
-/// What a living process did to the connection.
+/// What a living process did to the connection; the symptom in words for other causes.
 #[must_use]
 pub fn closed(evidence: &Evidence, attempt: &Attempt, (cause, who): (Cause, &str)) -> String {
-    match cause {
-        Cause::KeepaliveRace => race(evidence, attempt, who),
-        Cause::ListenerClosedQueued => {
-            format!("{who} stopped listening while this connection waited to be accepted")
-        }
-        Cause::AppClosedWithoutAnswer => {
-            format!(
-                "{who} closed the connection and had sent nothing{}",
-                after(evidence, attempt)
-            )
-        }
-        Cause::AppClosedMidHeader => format!(
-            "{who} closed the connection after {} bytes, in the middle of the answer's header",
-            attempt.flow.heard_bytes
+    let after = after(evidence, attempt);
+    let unread = evidence.other_end.as_ref().map_or(0, |end| end.flow.unread);
+    let heard = attempt.flow.heard_bytes;
+    let closed = format!("{who} closed the connection");
+    let told = [
+        (Cause::KeepaliveRace, race(evidence, attempt, who)),
+        (
+            Cause::ListenerClosedQueued,
+            format!("{who} stopped listening while this connection waited to be accepted"),
         ),
-        Cause::AppResetUnread => format!(
-            "{who} closed the connection with {} bytes of the request unread",
-            evidence.other_end.as_ref().map_or(0, |end| end.flow.unread)
+        (
+            Cause::AppClosedWithoutAnswer,
+            format!("{closed} and had sent nothing{after}"),
         ),
-        Cause::AppResetLinger => {
-            format!(
-                "{who} reset the connection on purpose (SO_LINGER 0){}",
-                after(evidence, attempt)
-            )
-        }
-        Cause::OomCgroup
-        | Cause::OomHost
-        | Cause::Crash
-        | Cause::Exit
-        | Cause::KilledByParent
-        | Cause::KilledByRuntime
-        | Cause::KilledByUser
-        | Cause::Killed
-        | Cause::ListenerAbsent
-        | Cause::ListenerOtherPort
-        | Cause::ListenerOtherAddress
-        | Cause::ListenerClosed
-        | Cause::FilteredReject
-        | Cause::HeaderTooBig
-        | Cause::Malformed
-        | Cause::NotHttp
-        | Cause::PlainToTls
-        | Cause::TlsToPlain
-        | Cause::TlsAlert
-        | Cause::TlsDistrust
-        | Cause::TlsClosed
-        | Cause::RelayedUpstream
-        | Cause::NoLiveUpstream
-        | Cause::UnknownEvidenceLost
-        | Cause::UnknownAttachedLate
-        | Cause::UnknownHookMissing
-        | Cause::UnknownUnexplained => plain(evidence.symptom, attempt),
-    }
+        (
+            Cause::AppClosedMidHeader,
+            format!("{closed} after {heard} bytes, in the middle of the answer's header"),
+        ),
+        (
+            Cause::AppResetUnread,
+            format!("{closed} with {unread} bytes of the request unread"),
+        ),
+        (
+            Cause::AppResetLinger,
+            format!("{who} reset the connection on purpose (SO_LINGER 0){after}"),
+        ),
+    ];
+    let told = told.into_iter().find(|(own, _)| *own == cause);
+    told.map_or_else(|| plain(evidence.symptom, attempt), |(_, words)| words)
 }
 
 fn race(evidence: &Evidence, attempt: &Attempt, who: &str) -> String {

@@ -1,21 +1,54 @@
-//! What happened lately to connections: ends, resets, drops and answers, found by their two ends.
+//! What happened lately to connections: ends and answers, found by both ends' sequence numbers, or by
+//! their addresses where those are not known.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::event::{Drop, Flow, How, Reset};
+use crate::event::{Flow, How};
 use crate::recent::Recent;
 use crate::units::{Cookie, Netns, Timestamp};
 
-/// How far apart two facts of one refusal lie at most: the SYN and its RST on one host.
-const INSTANT: Duration = Duration::from_millis(5);
 /// How far apart a FIN or RST leaves and arrives at most within one host.
 const AT_ONCE: Duration = Duration::from_millis(1);
 /// How long an end explains the failure that it caused: longer than any grace, and than the time
 /// that a pool holds on to a dead connection before it is used.
 const MEMORY: Duration = Duration::from_secs(600);
 
-type Ends = (SocketAddr, SocketAddr);
+/// The dialling end's initial sequence number and the accepting end's.
+type Numbers = (u32, u32);
+
+/// What names a connection at both of its ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Name {
+    /// Its initial sequence numbers, the dialling end's first: no translation changes them.
+    Numbers(u32, u32),
+    /// Its addresses, the dialled one first.
+    Ends(SocketAddr, SocketAddr),
+}
+
+/// The names of a connection, from its dialling end.
+#[must_use]
+pub fn names_of_dialled(flow: &Flow) -> [Name; 2] {
+    let ends = Name::Ends(flow.remote, flow.local);
+    match numbers(flow.isn, flow.peer_isn) {
+        Some((one, other)) => [Name::Numbers(one, other), ends],
+        None => [ends; 2],
+    }
+}
+
+/// The names of a connection, from its accepting end.
+#[must_use]
+pub fn names_of_accepted(flow: &Flow) -> [Name; 2] {
+    let ends = Name::Ends(flow.local, flow.remote);
+    match numbers(flow.peer_isn, flow.isn) {
+        Some((one, other)) => [Name::Numbers(one, other), ends],
+        None => [ends; 2],
+    }
+}
+
+fn numbers(dialled: u32, accepted: u32) -> Option<Numbers> {
+    (dialled != 0 && accepted != 0).then_some((dialled, accepted))
+}
 
 /// The other end of a connection that failed.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,21 +67,18 @@ pub struct OtherEnd {
 pub struct Connections {
     /// By (remote, local): translation changes only the second as the upstream sees it.
     ends: Recent<(SocketAddr, SocketAddr, Timestamp, Cookie), Flow>,
-    resets: Recent<(SocketAddr, Timestamp, u64), Reset>,
-    drops: Recent<(SocketAddr, Timestamp, u64), Drop>,
-    /// Failed answers by (local, remote), with their sockets.
-    answers: Recent<(SocketAddr, SocketAddr, Timestamp), Cookie>,
-    next: u64,
+    /// The same by their numbers.
+    numbered: Recent<Numbers, (SocketAddr, SocketAddr, Timestamp, Cookie)>,
+    /// Failed answers, with their sockets.
+    answers: Recent<(Name, Timestamp), Cookie>,
 }
 
 impl Default for Connections {
     fn default() -> Self {
         Self {
             ends: Recent::new(4096, MEMORY),
-            resets: Recent::new(6144, MEMORY),
-            drops: Recent::new(4096, MEMORY),
-            answers: Recent::new(4096, Duration::from_secs(60)),
-            next: 0,
+            numbered: Recent::new(4096, MEMORY),
+            answers: Recent::new(8192, Duration::from_secs(60)),
         }
     }
 }
@@ -58,42 +88,39 @@ impl Connections {
     pub fn end(&mut self, at: Timestamp, mut flow: Flow) {
         // Only the dialling end's bytes are judged.
         (flow.said_head, flow.heard_head) = Default::default();
-        self.ends
-            .insert(at, (flow.remote, flow.local, at, flow.cookie), flow);
-    }
-
-    /// This host sent a RST.
-    pub fn reset(&mut self, at: Timestamp, reset: Reset) {
-        self.next += 1;
-        self.resets.insert(at, (reset.local, at, self.next), reset);
-    }
-
-    /// A firewall dropped a packet.
-    pub fn dropped(&mut self, at: Timestamp, drop: Drop) {
-        self.next += 1;
-        self.drops.insert(at, (drop.target, at, self.next), drop);
+        let place = (flow.remote, flow.local, at, flow.cookie);
+        if let Some(numbers) = numbers(flow.peer_isn, flow.isn) {
+            self.numbered.insert(at, numbers, place);
+        }
+        self.ends.insert(at, place, flow);
     }
 
     /// A failed answer left.
-    pub fn answered(&mut self, at: Timestamp, (local, remote): Ends, cookie: Cookie) {
-        self.answers.insert(at, (local, remote, at), cookie);
+    pub fn answered(&mut self, at: Timestamp, flow: &Flow) {
+        for name in names_of_accepted(flow) {
+            self.answers.insert(at, (name, at), flow.cookie);
+        }
     }
 
     /// The failed answer that an upstream gave on this connection: its moment and its socket.
     #[must_use]
     pub fn answer_of(&self, dialled: &Flow, around: Timestamp) -> Option<(Timestamp, Cookie)> {
-        let key = |at| (dialled.remote, dialled.local, at);
         let from = Timestamp(around.0.saturating_sub(1_000_000_000));
         let until = around.plus(Duration::from_secs(1));
-        self.answers
-            .between(key(from), key(until))
-            .next_back()
-            .map(|((_, _, at), cookie)| (*at, *cookie))
+        let mut named = names_of_dialled(dialled).into_iter();
+        named.find_map(|name| {
+            let mut near = self.answers.between((name, from), (name, until));
+            let ((_, at), cookie) = near.next_back()?;
+            Some((*at, *cookie))
+        })
     }
 
     /// The other end of a dialled connection that was let go at `until`.
     #[must_use]
     pub fn other_end(&self, dialled: &Flow, until: Timestamp) -> Option<OtherEnd> {
+        if let Some(exact) = self.other_end_by_numbers(dialled) {
+            return Some(exact);
+        }
         if dialled.local.port() == 0 {
             return self.other_end_by_time(dialled, until);
         }
@@ -107,7 +134,8 @@ impl Connections {
         for ((_, local, at, _), flow) in candidates {
             let translated = *local != dialled.remote;
             let is_same_host = same_place(dialled.netns, flow.netns, dialled.remote);
-            let fits = overlaps(dialled, until, flow, *at)
+            let fits = !contradicts(dialled, flow)
+                && overlaps(dialled, until, flow, *at)
                 && if translated {
                     began_together(dialled, flow)
                 } else {
@@ -129,6 +157,17 @@ impl Connections {
         found
     }
 
+    fn other_end_by_numbers(&self, dialled: &Flow) -> Option<OtherEnd> {
+        let place = self
+            .numbered
+            .get(&numbers(dialled.isn, dialled.peer_isn)?)?;
+        Some(OtherEnd {
+            at: place.2,
+            flow: self.ends.get(place)?.clone(),
+            translated: false,
+        })
+    }
+
     /// The only end on that address that was let go as the dialling end heard of it.
     fn other_end_by_time(&self, dialled: &Flow, until: Timestamp) -> Option<OtherEnd> {
         let heard = [dialled.fin_at, dialled.reset_at]
@@ -141,6 +180,7 @@ impl Connections {
             .range(..)
             .filter(|((remote, local, at, _), flow)| {
                 *local == dialled.remote
+                    && !contradicts(dialled, flow)
                     && remote.ip() == dialled.local.ip()
                     && at.since(heard) <= AT_ONCE
                     && heard.since(*at) <= AT_ONCE
@@ -154,71 +194,12 @@ impl Connections {
         };
         near.next().is_none().then_some(end)
     }
+}
 
-    /// The RST by which this host refused a SYN of this connection.
-    #[must_use]
-    pub fn refusal(&self, dialled: &Flow, until: Timestamp) -> Option<(Timestamp, &Reset)> {
-        let from = dialled.opened_at.unwrap_or(until);
-        let from = Timestamp(from.0.saturating_sub(1_000_000));
-        self.resets_from(dialled.remote, from, until.plus(INSTANT))
-            .find(|(at, reset)| {
-                let is_near = at.since(until) <= INSTANT && until.since(*at) <= INSTANT;
-                let is_refusal = matches!(reset.reason.as_deref(), Some("NO_SOCKET") | None);
-                // The kernel forgets a socket's port once its connect has failed.
-                let is_ours = reset.remote == dialled.local
-                    || dialled.local.port() == 0
-                        && is_near
-                        && (dialled.local.ip().is_unspecified()
-                            || reset.remote.ip() == dialled.local.ip());
-                is_refusal && is_ours && reset.cookie.0 == 0
-            })
-    }
-
-    /// The RST that this host sent to an established connection's dialling end.
-    #[must_use]
-    pub fn reset_to(&self, dialled: &Flow, until: Timestamp) -> Option<(Timestamp, &Reset)> {
-        let from = dialled
-            .established_at
-            .or(dialled.opened_at)
-            .unwrap_or_default();
-        let resets = self.resets_from(dialled.remote, from, until.plus(INSTANT));
-        resets
-            .filter(|(_, reset)| reset.remote == dialled.local)
-            .last()
-    }
-
-    /// The packet of this connection that a firewall dropped, in either direction.
-    #[must_use]
-    pub fn dropped_of(&self, dialled: &Flow, until: Timestamp) -> Option<(Timestamp, &Drop)> {
-        let from = dialled.opened_at.or(dialled.said_at).unwrap_or(until);
-        let from = Timestamp(from.0.saturating_sub(1_000_000));
-        let between = |target| {
-            let last = (target, until.plus(INSTANT), u64::MAX);
-            self.drops
-                .between((target, from, 0), last)
-                .map(|((_, at, _), drop)| (*at, drop))
-        };
-        let out = between(dialled.remote).find(|(at, drop)| {
-            drop.source == dialled.local
-                || dialled.local.port() == 0
-                    && drop.syn
-                    && drop.netns == dialled.netns
-                    && until.since(*at) <= INSTANT
-        });
-        out.or_else(|| between(dialled.local).find(|(_, drop)| drop.source == dialled.remote))
-    }
-
-    fn resets_from(
-        &self,
-        local: SocketAddr,
-        from: Timestamp,
-        until: Timestamp,
-    ) -> impl Iterator<Item = (Timestamp, &Reset)> {
-        let last = (local, until, u64::MAX);
-        self.resets
-            .between((local, from, 0), last)
-            .map(|((_, at, _), reset)| (*at, reset))
-    }
+/// Whether both ends know their numbers, and they are two connections'.
+fn contradicts(dialled: &Flow, end: &Flow) -> bool {
+    let known = numbers(dialled.isn, dialled.peer_isn).zip(numbers(end.peer_isn, end.isn));
+    known.is_some_and(|(one, other)| one != other)
 }
 
 /// Loopback addresses mean something only within one namespace; others name one host.

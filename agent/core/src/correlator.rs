@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::asking::{Asking, Wish};
 use crate::attempts::Attempts;
 use crate::clock::Clock;
+use crate::connections::{Name, names_of_accepted, names_of_dialled};
 use crate::diagnose::diagnose;
 use crate::event::{Death, Event, Fact, Flow, Role, Task};
 use crate::evidence::{Evidence, Failure};
@@ -48,8 +49,8 @@ pub struct Correlator {
     /// Processes that have answered: gateways.
     gateways: Recent<Pid, ()>,
     habits: Habits,
-    /// Who heard a failed answer on which connection: (upstream's end, gateway's end).
-    hearers: Recent<(std::net::SocketAddr, std::net::SocketAddr), (Timestamp, Task)>,
+    /// Who heard a failed answer on which connection.
+    hearers: Recent<Name, (Timestamp, Task)>,
     asking: Asking,
     verdicts: VecDeque<Verdict>,
     next: u64,
@@ -68,7 +69,7 @@ impl Correlator {
             last_answers: Recent::new(4096, hour),
             gateways: Recent::new(1024, hour),
             habits: Habits::default(),
-            hearers: Recent::new(4096, Duration::from_secs(60)),
+            hearers: Recent::new(8192, Duration::from_secs(60)),
             asking: Asking::default(),
             verdicts: VecDeque::new(),
             next: 0,
@@ -84,7 +85,7 @@ impl Correlator {
             Fact::Answered(flow) => self.answered(at, self.dated(flow)),
             Fact::Ended(flow) => self.ended(at, self.dated(flow)),
             Fact::Heard(flow) => self.heard(at, self.dated(flow)),
-            Fact::Reset(reset) => self.memory.connections.reset(at, reset),
+            Fact::Reset(reset) => self.memory.packets.reset(at, reset),
             Fact::Listens(listener) => {
                 self.asking
                     .about(at, &listener.task, &self.memory.processes);
@@ -98,7 +99,8 @@ impl Correlator {
                 self.memory.processes.signal(at, signal);
             }
             Fact::Victim(victim) => self.memory.processes.choose(at, victim.pid),
-            Fact::Drop(drop) => self.memory.connections.dropped(at, drop),
+            Fact::Drop(drop) => self.memory.packets.dropped(at, drop),
+            Fact::Overflow(overflow) => self.memory.packets.overflowed(at, overflow),
             Fact::OomReport(report) => self.memory.processes.report(at, report),
             Fact::Process(process) => self.memory.processes.meet(at, process),
             Fact::Peer(peer) => {
@@ -201,10 +203,7 @@ impl Correlator {
         }
         // One without attempts may be the upstream's own word, which has no verdict to point to.
         if joined.is_some() {
-            let ends = (answer.flow.local, answer.flow.remote);
-            self.memory
-                .connections
-                .answered(at, ends, answer.flow.cookie);
+            self.memory.connections.answered(at, &answer.flow);
         }
         let deciding = joined.as_ref().and_then(|joined| joined.attempts.last());
         let asked = deciding.is_some();
@@ -252,8 +251,9 @@ impl Correlator {
         self.memory.dial(at, &flow);
         if let Some(owner) = flow.owner.as_ref().or(flow.task.as_ref()) {
             self.asking.about(at, owner, &self.memory.processes);
-            self.hearers
-                .insert(at, (flow.remote, flow.local), (at, owner.clone()));
+            for name in names_of_dialled(&flow) {
+                self.hearers.insert(at, name, (at, owner.clone()));
+            }
         }
         self.attempts.heard(at, flow);
     }
@@ -353,8 +353,8 @@ impl Correlator {
 
     /// An upstream that answers an error to a gateway on this host: the gateway's answer counts.
     fn is_upstreams_own(&self, answer: &Answer) -> bool {
-        let key = (answer.flow.local, answer.flow.remote);
-        let Some((heard, hearer)) = self.hearers.get(&key) else {
+        let mut names = names_of_accepted(&answer.flow).into_iter();
+        let Some((heard, hearer)) = names.find_map(|name| self.hearers.get(&name)) else {
             return false;
         };
         let near = Duration::from_secs(1);

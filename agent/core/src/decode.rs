@@ -10,6 +10,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout};
 use crate::event::{
     Death, Drop, Event, Fact, Flow, How, Listener, Reset, Role, Signal, Task, Victim,
 };
+use crate::packets::Overflow;
 use crate::redact::redact;
 use crate::units::{Cookie, Errno, Head, Netns, Pid, Timestamp};
 
@@ -94,6 +95,7 @@ impl Decoder {
                 })
             }
             kind::DROP => Fact::Drop(self.dropped(&record(header.kind, bytes)?)),
+            kind::OVERFLOW => Fact::Overflow(overflow(&record(header.kind, bytes)?)),
             unknown => return Err(DecodeError::Kind(unknown)),
         };
         Ok(Event {
@@ -123,6 +125,7 @@ impl Decoder {
             syn: drop.tcp_flags & (SYN | ACK) == SYN,
             reason: name(&self.names.drop_reasons, drop.reason),
             sequence: drop.sequence,
+            acknowledges: drop.acknowledges,
             arrived: drop.arrived != 0,
         }
     }
@@ -229,6 +232,19 @@ fn listener(listener: &records::Listener) -> Listener {
         queued: listener.queued,
         limit: listener.limit,
         before: false,
+    }
+}
+
+fn overflow(overflow: &records::Overflow) -> Overflow {
+    Overflow {
+        netns: Netns(overflow.header.netns),
+        cookie: Cookie(overflow.cookie),
+        local: local(&overflow.tuple),
+        remote: remote(&overflow.tuple),
+        queued: overflow.queued,
+        limit: overflow.limit,
+        sequence: overflow.sequence,
+        syn: overflow.tcp_flags & (SYN | ACK) == SYN,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::event::{Flow, How};
 use crate::evidence::{Complete, Evidence};
 use crate::http;
 use crate::listeners::Place;
+use crate::network;
 use crate::processes::{By, Ending, Way};
 use crate::units::Timestamp;
 use crate::verdict::{Confidence, Join, Symptom};
@@ -68,12 +69,8 @@ pub fn diagnose(evidence: &Evidence) -> Judgement {
         (Symptom::NoAttempt, _) | (_, None) => inferred(Cause::NoLiveUpstream),
         (Symptom::Relayed, Some(_)) => proven(Cause::RelayedUpstream),
         (Symptom::Refused, Some(attempt)) => refused(evidence, attempt),
-        // Rejected with an ICMP error; a packet dropped in silence is not rejected.
-        (Symptom::Unreachable | Symptom::ConnectError, Some(_)) if evidence.drop.is_some() => {
-            proven(Cause::FilteredReject)
-        }
-        (Symptom::Unreachable | Symptom::ConnectTimeout | Symptom::ConnectError, Some(_)) => {
-            UNEXPLAINED
+        (Symptom::Unreachable | Symptom::ConnectTimeout | Symptom::ConnectError, Some(attempt)) => {
+            network::unconnected(evidence, attempt).unwrap_or(UNEXPLAINED)
         }
         (Symptom::BadAnswer, Some(attempt)) => protocol::bad_answer(&attempt.flow),
         (Symptom::TlsFailure, Some(attempt)) => match protocol::handshake(&attempt.flow) {
@@ -82,7 +79,9 @@ pub fn diagnose(evidence: &Evidence) -> Judgement {
         },
         (Symptom::Eof | Symptom::Reset, Some(attempt)) => broken(evidence, attempt),
         // The gateway gave up; what its upstream did instead of answering is not looked at yet.
-        (Symptom::NoAnswer, Some(_)) => UNEXPLAINED,
+        (Symptom::NoAnswer, Some(attempt)) => {
+            network::unanswered(evidence, attempt).unwrap_or(UNEXPLAINED)
+        }
     };
     qualify(judgement, evidence)
 }
@@ -194,7 +193,7 @@ fn unseen(evidence: &Evidence, attempt: &Attempt) -> Judgement {
             if rejected {
                 proven(Cause::FilteredReject)
             } else {
-                UNEXPLAINED
+                network::reset_by_another(evidence, attempt).unwrap_or(UNEXPLAINED)
             }
         }
     }
@@ -302,7 +301,10 @@ fn rests_on_absence(judgement: Judgement, evidence: &Evidence) -> bool {
         Cause::ListenerAbsent
         | Cause::ListenerOtherPort
         | Cause::ListenerOtherAddress
-        | Cause::NoLiveUpstream => true,
+        | Cause::NoLiveUpstream
+        | Cause::Lost
+        | Cause::ResetByMiddlebox
+        | Cause::KeepaliveMiddlebox => true,
         Cause::FilteredReject => evidence.drop.is_none(),
         Cause::PlainToTls | Cause::TlsToPlain => {
             evidence.ending.is_none() && !protocol::is_heard(evidence)
@@ -324,6 +326,12 @@ fn rests_on_absence(judgement: Judgement, evidence: &Evidence) -> bool {
         | Cause::KilledByRuntime
         | Cause::KilledByUser
         | Cause::Killed
+        | Cause::BacklogFull
+        | Cause::FilteredDrop
+        | Cause::UnreachableRoute
+        | Cause::UnreachableHost
+        | Cause::UnreachableIcmp
+        | Cause::PortsExhausted
         | Cause::HeaderTooBig
         | Cause::Malformed
         | Cause::NotHttp

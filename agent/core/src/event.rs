@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::looks::{Descriptors, Doing, Peer, Ports, Queue};
+use crate::packets::Overflow;
 use crate::units::{Cookie, Errno, Head, Netns, Pid, Timestamp};
 
 /// A dated fact.
@@ -39,8 +40,10 @@ pub enum Fact {
     Signal(Signal),
     /// The OOM killer chose a process.
     Victim(Victim),
-    /// A firewall dropped a packet.
+    /// A packet was dropped, by a firewall or for want of a neighbour.
     Drop(Drop),
+    /// A packet came to a listener whose queue was full.
+    Overflow(Overflow),
     /// The kernel log told of an OOM kill.
     OomReport(OomReport),
     /// Who a process is, read from /proc.
@@ -310,6 +313,8 @@ pub struct Drop {
     pub reason: String,
     #[serde(default)]
     pub sequence: u32,
+    #[serde(default)]
+    pub acknowledges: u32,
     /// It had come in by a device, and was not sent from this namespace.
     #[serde(default)]
     pub arrived: bool,

@@ -1,15 +1,17 @@
 //! Everything that bears on one answer, looked up and put together before it is judged.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::attempts::Attempt;
 use crate::connections::OtherEnd;
 use crate::diagnose::{diagnose, raced};
-use crate::event::{Drop, How, Reset, Task};
+use crate::event::{Drop, Flow, How, Reset, Task};
 use crate::joining::{Answer, Joined};
 use crate::listeners::Place;
 use crate::memory::Memory;
+use crate::packets::Overflow;
 use crate::processes::{Ending, Way};
 use crate::units::{Pid, Timestamp};
 use crate::verdict::Symptom;
@@ -36,8 +38,14 @@ pub struct Evidence {
     pub ending: Option<Ending>,
     /// A RST of this host to the gateway's socket.
     pub reset: Option<(Timestamp, Reset)>,
-    /// A packet of this connection that a firewall dropped.
+    /// A packet of this connection that was dropped.
     pub drop: Option<(Timestamp, Drop)>,
+    /// A packet of this connection that came to a full accept queue, or another's meanwhile.
+    pub overflow: Option<(Timestamp, Overflow)>,
+    /// Where the connection really went, where its address was translated on the way.
+    pub real: Option<SocketAddr>,
+    /// The dialled address is one of this host's.
+    pub is_peer_here: bool,
     /// Who listened where a connection was refused; `None` where that host is not seen.
     pub place: Option<Place>,
     /// The failed answer of an upstream that is a gateway on this host.
@@ -64,9 +72,9 @@ pub struct Failure {
     /// The port that the gateway was asked on.
     pub port: u16,
     /// The address that it dialled last.
-    pub upstream: std::net::SocketAddr,
+    pub upstream: SocketAddr,
     /// All that it dialled for that request.
-    pub tried: Vec<std::net::SocketAddr>,
+    pub tried: Vec<SocketAddr>,
     /// What it saw.
     pub symptom: Symptom,
     /// Why, once it was judged.
@@ -98,9 +106,12 @@ impl Evidence {
         let symptom = amended(symptom, deciding, other_end.as_ref());
         let reset = deciding.and_then(|attempt| reset(attempt, memory));
         let drop = deciding.and_then(|attempt| {
-            let drop = memory.connections.dropped_of(&attempt.flow, attempt.at);
+            let drop = memory.packets.dropped_of(&attempt.flow, attempt.at);
             drop.map(|(at, drop)| (at, drop.clone()))
         });
+        let overflow =
+            deciding.and_then(|attempt| memory.packets.overflow(&attempt.flow, attempt.at));
+        let is_peer_here = deciding.is_some_and(|attempt| is_here(&attempt.flow, memory));
         let place = deciding
             .filter(|_| symptom == Symptom::Refused)
             .and_then(|attempt| place(attempt, reset.as_ref(), memory));
@@ -122,7 +133,7 @@ impl Evidence {
         let is_stopping = closer.is_some_and(|(pid, at)| processes.stop_before(pid, at).is_some());
         let has_exited = closer.is_some_and(|(pid, at)| processes.ending(pid, at).is_some());
         let complete = complete(&answer, deciding, memory);
-        Self {
+        let mut gathered = Self {
             answer,
             joined,
             symptom,
@@ -130,6 +141,9 @@ impl Evidence {
             ending,
             reset,
             drop,
+            overflow,
+            real: None,
+            is_peer_here,
             place,
             inner,
             failures,
@@ -137,7 +151,19 @@ impl Evidence {
             has_exited,
             is_hurried: false,
             complete,
-        }
+        };
+        gathered.real = gathered.translated();
+        gathered
+    }
+
+    /// The other end's own address, where it is not the one that was dialled.
+    fn translated(&self) -> Option<SocketAddr> {
+        let dialled = self.deciding()?.flow.remote;
+        let end = self.other_end.as_ref().map(|end| end.flow.local);
+        let refused = || self.reset.as_ref().map(|(_, reset)| reset.local);
+        let queued = || self.overflow.as_ref().map(|(_, overflow)| overflow.local);
+        let real = end.or_else(refused).or_else(queued)?;
+        (real != dialled).then_some(real)
     }
 
     /// Other attempts that fit as well are judged too: where each failed for the same cause, it does
@@ -275,19 +301,24 @@ fn ending(
 fn reset(attempt: &Attempt, memory: &Memory) -> Option<(Timestamp, Reset)> {
     let flow = &attempt.flow;
     let found = if flow.established {
-        memory.connections.reset_to(flow, attempt.at)
+        memory.packets.reset_to(flow, attempt.at)
     } else {
-        memory.connections.refusal(flow, attempt.at)
+        memory.packets.refusal(flow, attempt.at)
     };
     found.map(|(at, reset)| (at, reset.clone()))
+}
+
+/// Whether the dialled address is one of this host's, as far as is seen.
+fn is_here(flow: &Flow, memory: &Memory) -> bool {
+    flow.remote.ip().is_loopback()
+        || flow.remote.ip() == flow.local.ip()
+        || memory.listeners.shows(flow.remote.ip())
 }
 
 /// Where a refused connection went, seen from the namespace that refused it.
 fn place(attempt: &Attempt, reset: Option<&(Timestamp, Reset)>, memory: &Memory) -> Option<Place> {
     let flow = &attempt.flow;
-    let is_here = flow.remote.ip().is_loopback()
-        || flow.remote.ip() == flow.local.ip()
-        || memory.listeners.shows(flow.remote.ip());
+    let is_here = is_here(flow, memory);
     let netns = match reset {
         Some((_, reset)) if reset.netns.0 != 0 => reset.netns,
         Some(_) => flow.netns,
@@ -295,6 +326,8 @@ fn place(attempt: &Attempt, reset: Option<&(Timestamp, Reset)>, memory: &Memory)
         None => return None,
     };
     let at = reset.map_or(attempt.at, |(at, _)| *at);
+    // As the refusing host saw it: a translation may lie between.
+    let address = reset.map_or(flow.remote, |(_, reset)| reset.local);
     let gateway = flow
         .task
         .clone()
@@ -302,7 +335,7 @@ fn place(attempt: &Attempt, reset: Option<&(Timestamp, Reset)>, memory: &Memory)
         .unwrap_or_default();
     let place = memory
         .listeners
-        .place((netns, flow.remote, at), &gateway, &memory.processes);
+        .place((netns, address, at), &gateway, &memory.processes);
     Some(match place {
         Place::OnlyOther(open) => {
             let port = open.listener.local.port();

@@ -8,6 +8,7 @@ use crate::event::{How, OomReport};
 use crate::evidence::{Complete, Evidence};
 use crate::listeners::Place;
 use crate::memory::Memory;
+use crate::network;
 use crate::processes::{Ending, Way};
 use crate::units::Timestamp;
 use crate::verdict::{Fact, Symptom};
@@ -39,13 +40,10 @@ pub fn facts(evidence: &Evidence, memory: &Memory) -> Vec<Fact> {
         ));
     }
     if let Some((at, drop)) = &evidence.drop {
-        let what = if drop.syn { "SYN" } else { "packet" };
-        let (source, target) = (drop.source, drop.target);
-        let line = format!(
-            "a firewall dropped the {what} {source} → {target}: {}",
-            drop.reason
-        );
-        lines.push((*at, line));
+        lines.push((*at, network::dropped(drop)));
+    }
+    if let Some((at, overflow)) = &evidence.overflow {
+        lines.push((*at, network::overflowed(overflow)));
     }
     if let Some(place) = &evidence.place {
         listened(place, &mut lines);

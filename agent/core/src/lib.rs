@@ -22,6 +22,8 @@ mod joining;
 mod listeners;
 pub mod looks;
 mod memory;
+mod network;
+pub mod packets;
 mod processes;
 mod recent;
 mod redact;

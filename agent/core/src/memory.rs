@@ -10,6 +10,7 @@ use crate::event::{Flow, Task};
 use crate::evidence::Failure;
 use crate::listeners::Listeners;
 use crate::looks::Looks;
+use crate::packets::Packets;
 use crate::processes::Processes;
 use crate::recent::Recent;
 use crate::units::{Netns, Timestamp};
@@ -24,6 +25,8 @@ const LOSSES: usize = 256;
 pub struct Memory {
     /// Connections.
     pub connections: Connections,
+    /// Packets.
+    pub packets: Packets,
     /// Processes.
     pub processes: Processes,
     /// Listeners.
@@ -44,6 +47,7 @@ impl Default for Memory {
     fn default() -> Self {
         Self {
             connections: Connections::default(),
+            packets: Packets::default(),
             processes: Processes::default(),
             listeners: Listeners::default(),
             looks: Looks::default(),

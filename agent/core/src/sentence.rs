@@ -8,6 +8,7 @@ use crate::event::Task;
 use crate::evidence::{Complete, Evidence};
 use crate::listeners::{Open, Place};
 use crate::memory::Memory;
+use crate::network;
 use crate::processes::{By, Ending, Way};
 use crate::verdict::Symptom;
 
@@ -17,6 +18,12 @@ pub mod protocol;
 #[must_use]
 pub fn sentence(evidence: &Evidence, cause: Cause, memory: &Memory) -> String {
     let word = symptom(evidence.symptom);
+    let between = evidence
+        .deciding()
+        .and_then(|attempt| network::sentence(evidence, attempt, cause));
+    if let Some(said) = between {
+        return format!("{word}: {said}");
+    }
     let said = match (evidence.deciding(), &evidence.ending) {
         (None, _) => without_attempt(evidence, cause),
         (Some(attempt), Some(ending)) if is_death(cause) => {
@@ -250,6 +257,15 @@ fn failure(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Mem
         | Cause::ListenerOtherPort
         | Cause::ListenerOtherAddress
         | Cause::ListenerClosed
+        | Cause::BacklogFull
+        | Cause::KeepaliveMiddlebox
+        | Cause::FilteredDrop
+        | Cause::ResetByMiddlebox
+        | Cause::UnreachableRoute
+        | Cause::UnreachableHost
+        | Cause::UnreachableIcmp
+        | Cause::Lost
+        | Cause::PortsExhausted
         | Cause::NoLiveUpstream
         | Cause::UnknownEvidenceLost
         | Cause::UnknownAttachedLate

@@ -109,6 +109,7 @@ fn upstream(evidence: &Evidence, attempt: &Tried, memory: &Memory) -> Upstream {
     let task = held.or(buried).or_else(listening);
     Upstream {
         addr: flow.remote.to_string(),
+        real: evidence.real.map(|real| real.to_string()),
         who: task.map(|task| named(task, attempt, &memory.processes)),
     }
 }

@@ -152,6 +152,9 @@ pub struct Request {
 pub struct Upstream {
     /// The address that the gateway dialled.
     pub addr: String,
+    /// The address that it was translated to on the way, where that was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real: Option<String>,
     /// The process that held the other end, where it is on this host and known.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub who: Option<Who>,

@@ -85,6 +85,11 @@ const WORDS: [(Cause, &str, &str); Cause::ALL.len()] = [
                  where the next process listens with SO_REUSEPORT",
     ),
     (
+        Cause::BacklogFull,
+        "the accept queue of the upstream's listener was full",
+        "raise the backlog (listen(2)) and net.core.somaxconn, or add workers that accept",
+    ),
+    (
         Cause::AppClosedWithoutAnswer,
         "the upstream application closed the connection without an answer",
         "look at the application's log at that millisecond",
@@ -110,9 +115,44 @@ const WORDS: [(Cause, &str, &str); Cause::ALL.len()] = [
         "make the upstream's keep-alive timeout longer than the gateway's",
     ),
     (
+        Cause::KeepaliveMiddlebox,
+        "a firewall or load balancer on the way had forgotten a pooled connection",
+        "close idle upstream connections, or send TCP keep-alives, before the middlebox's limit",
+    ),
+    (
+        Cause::FilteredDrop,
+        "a firewall dropped the connection's packets",
+        "find the rule: `nft list ruleset`, `iptables-save -c`",
+    ),
+    (
         Cause::FilteredReject,
         "a firewall rejected the connection",
         "find the rule: `nft list ruleset`, `iptables-save`",
+    ),
+    (
+        Cause::ResetByMiddlebox,
+        "a reset came in the upstream's name, which its host had not sent",
+        "look for what stands between: IPS, load balancer, service mesh; capture on both ends",
+    ),
+    (
+        Cause::UnreachableRoute,
+        "this host has no route to the upstream, or one that forbids it",
+        "look at the route from the gateway's namespace: `ip route get ADDRESS`, `ip rule`",
+    ),
+    (
+        Cause::UnreachableHost,
+        "the upstream's host, or the router before it, did not answer on the local network",
+        "look whether that host is up and has the address: `ip neigh`, `arping`",
+    ),
+    (
+        Cause::UnreachableIcmp,
+        "a router or a host said that the upstream cannot be reached",
+        "ask who sent it: `tcpdump -n icmp or icmp6`; then look at that host's routes and rules",
+    ),
+    (
+        Cause::Lost,
+        "nobody answered, and nothing on this host was seen to drop the packets",
+        "capture on both ends; is the upstream's host up, and what filters packets on the way",
     ),
     (
         Cause::HeaderTooBig,
@@ -159,6 +199,11 @@ const WORDS: [(Cause, &str, &str); Cause::ALL.len()] = [
         Cause::RelayedUpstream,
         "the upstream itself gave the error; the gateway passed it on",
         "look at the upstream: it answered the error itself",
+    ),
+    (
+        Cause::PortsExhausted,
+        "the gateway's host had no free local port for another connection to the upstream",
+        "keep upstream connections alive, or widen net.ipv4.ip_local_port_range",
     ),
     (
         Cause::NoLiveUpstream,

@@ -5,7 +5,8 @@ use std::os::fd::AsFd as _;
 
 use anyhow::Context as _;
 use aya::programs::{
-    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, ProgramError,
+    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Program,
+    ProgramError,
 };
 use aya::{Btf, Ebpf};
 use rustix::fs::{Mode, OFlags, openat};
@@ -51,6 +52,8 @@ enum Place {
     Tracepoint(&'static str),
     Ingress,
     Egress,
+    Connect4,
+    Connect6,
 }
 
 const fn row(name: &'static str, place: Place, arguments: usize, without: &'static str) -> Row {
@@ -157,7 +160,31 @@ const ROWS: &[Row] = &[
         "kfree_skb",
         Place::Tracepoint("kfree_skb"),
         3,
-        "packets that a firewall dropped",
+        "packets that a firewall dropped, neighbours that do not answer",
+    ),
+    row(
+        "dial4",
+        Place::Connect4,
+        0,
+        "dials over IPv4 that fail before their first packet",
+    ),
+    row(
+        "dial6",
+        Place::Connect6,
+        0,
+        "dials over IPv6 that fail before their first packet",
+    ),
+    row(
+        "route4",
+        Place::Tracepoint("fib_table_lookup"),
+        4,
+        "why there was no route over IPv4",
+    ),
+    row(
+        "route6",
+        Place::Tracepoint("fib6_table_lookup"),
+        4,
+        "why there was no route over IPv6",
     ),
 ];
 
@@ -238,7 +265,10 @@ fn attach_row(
     let program = programs
         .program_mut(row.name)
         .context("the object has no such program")?;
-    let direction = match row.place {
+    let cgroup = cgroup
+        .as_ref()
+        .map_err(|error| anyhow::anyhow!("{error:#}"));
+    match row.place {
         Place::Tracepoint(tracepoint) => {
             let arguments = types
                 .arguments(tracepoint)
@@ -251,14 +281,23 @@ fn attach_row(
             let program: &mut BtfTracePoint = program.try_into()?;
             program.load(tracepoint, btf)?;
             program.attach()?;
-            return Ok(());
         }
-        Place::Ingress => CgroupSkbAttachType::Ingress,
-        Place::Egress => CgroupSkbAttachType::Egress,
-    };
-    let cgroup = cgroup
-        .as_ref()
-        .map_err(|error| anyhow::anyhow!("{error:#}"))?;
+        Place::Ingress => packets(program, cgroup?, CgroupSkbAttachType::Ingress)?,
+        Place::Egress => packets(program, cgroup?, CgroupSkbAttachType::Egress)?,
+        Place::Connect4 | Place::Connect6 => {
+            let program: &mut CgroupSockAddr = program.try_into()?;
+            program.load()?;
+            program.attach(cgroup?, CgroupAttachMode::Single)?;
+        }
+    }
+    Ok(())
+}
+
+fn packets(
+    program: &mut Program,
+    cgroup: &File,
+    direction: CgroupSkbAttachType,
+) -> anyhow::Result<()> {
     let program: &mut CgroupSkb = program.try_into()?;
     program.load()?;
     program.attach(cgroup, direction, CgroupAttachMode::Single)?;
@@ -270,6 +309,8 @@ const fn place(place: Place) -> &'static str {
         Place::Tracepoint(name) => name,
         Place::Ingress => "cgroup_skb/ingress",
         Place::Egress => "cgroup_skb/egress",
+        Place::Connect4 => "cgroup/connect4",
+        Place::Connect6 => "cgroup/connect6",
     }
 }
 

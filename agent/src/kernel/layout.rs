@@ -5,6 +5,16 @@ use zerocopy::FromZeros as _;
 
 use super::btf::KernelTypes;
 
+/// Why packets are dropped on purpose, or because a neighbour is silent (`net/dropreason-core.h`).
+const DROPS: [&str; 6] = [
+    "NETFILTER_DROP",
+    "NEIGH_FAILED",
+    "IP_RPFILTER",
+    "BPF_CGROUP_EGRESS",
+    "TC_EGRESS",
+    "TC_INGRESS",
+];
+
 /// Fills the read-only global of the kernel programs. A member that this kernel lacks is [`ABSENT`]:
 /// the programs then leave out what they would have read.
 pub fn of(types: &KernelTypes, statuses: &[u16]) -> Layout {
@@ -12,6 +22,7 @@ pub fn of(types: &KernelTypes, statuses: &[u16]) -> Layout {
     sockets(types, &mut layout);
     messages(types, &mut layout);
     packets(types, &mut layout);
+    routes(types, &mut layout);
     tasks(types, &mut layout);
     layout.statuses = bits(statuses);
     layout
@@ -50,6 +61,7 @@ fn sockets(types: &KernelTypes, layout: &mut Layout) {
     layout.tcp_rcv_nxt = tcp("rcv_nxt");
     layout.tcp_write_seq = tcp("write_seq");
     layout.tcp_snd_una = tcp("snd_una");
+    layout.tcp_snd_nxt = tcp("snd_nxt");
     layout.tcp_bytes_acked = tcp("bytes_acked");
     layout.tcp_total_retrans = tcp("total_retrans");
     layout.linger_bit = types.value("sock_flags", "SOCK_LINGER").unwrap_or(ABSENT);
@@ -76,12 +88,25 @@ fn packets(types: &KernelTypes, layout: &mut Layout) {
     layout.skb_iif = packet("skb_iif");
     layout.dev_net = offset(types, "net_device", "nd_net");
     layout.dst_dev = first(types, "dst_entry", &["dev", "dev_rcu"]);
-    let dropped = types.value("skb_drop_reason", "SKB_DROP_REASON_NETFILTER_DROP");
-    layout.netfilter_drop = dropped.unwrap_or(ABSENT);
+    for name in DROPS {
+        let reason = types.value("skb_drop_reason", &format!("SKB_DROP_REASON_{name}"));
+        let reason = reason.unwrap_or(ABSENT);
+        if let Some(word) = layout.drop_reasons.get_mut(reason as usize / 64) {
+            *word |= 1 << (reason % 64);
+        }
+    }
     let arguments = types
         .arguments("tcp_send_reset")
         .map_or(0, |arguments| arguments.len());
     layout.reset_has_reason = u32::from(arguments >= 3);
+}
+
+fn routes(types: &KernelTypes, layout: &mut Layout) {
+    layout.flowi4_daddr = offset(types, "flowi4", "daddr");
+    layout.flowi6_daddr = offset(types, "flowi6", "daddr");
+    layout.fib6_type = offset(types, "fib6_result", "fib6_type");
+    layout.fib6_entry = offset(types, "fib6_result", "f6i");
+    layout.fib6_protocol = offset(types, "fib6_info", "fib6_protocol");
 }
 
 fn tasks(types: &KernelTypes, layout: &mut Layout) {
@@ -155,7 +180,7 @@ mod tests {
             return;
         }
         let layout = of(&types, &[502]);
-        let members = size_of::<Layout>() / 4 - 8;
+        let members = size_of::<Layout>() / 4 - 12;
         let words = layout.as_bytes().chunks(4).take(members);
         let absent: Vec<usize> = words
             .enumerate()

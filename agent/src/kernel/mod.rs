@@ -132,6 +132,7 @@ const KINDS: &[(u16, &str)] = &[
     (kind::SIGNAL, "signal"),
     (kind::VICTIM, "victim"),
     (kind::DROP, "drop"),
+    (kind::OVERFLOW, "overflow"),
 ];
 
 /// `CLOCK_MONOTONIC`, the records' own clock (`bpf_ktime_get_ns`).

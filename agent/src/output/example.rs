@@ -6,11 +6,14 @@ use probe502_core::verdict::{
     Attempt, Confidence, Fact, Gateway, Join, Request, SCHEMA, Symptom, Upstream, Verdict, Who,
 };
 
+const SENTENCE: &str =
+    "reset: the worker was OOM-killed at its cgroup limit (256 MiB) 1.9 ms before it could answer";
+
 /// One with everything in it.
 pub fn verdict() -> Verdict {
     let who = |pid, comm: &str| Who {
         pid: Pid(pid),
-        comm: comm.to_owned(),
+        comm: comm.into(),
         ..Who::default()
     };
     Verdict {
@@ -22,9 +25,7 @@ pub fn verdict() -> Verdict {
         symptom: Symptom::Reset,
         cause: Cause::OomCgroup,
         confidence: Confidence::Proven,
-        sentence: "reset: the worker was OOM-killed at its cgroup limit (256 MiB) 1.9 ms before \
-                   it could answer"
-            .to_owned(),
+        sentence: SENTENCE.to_owned(),
         remedy: "raise memory.max above 256 MiB".to_owned(),
         gateway_says: Vec::new(),
         gateway: Gateway {
@@ -40,6 +41,7 @@ pub fn verdict() -> Verdict {
             outstanding_ms: Some(4810.0),
         },
         upstream: Some(Upstream {
+            real: None,
             addr: "10.4.1.7:8000".to_owned(),
             who: Some(Who {
                 script: Some("gunicorn".to_owned()),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use probe502_core::verdict::{Confidence, Request, Verdict, Who};
+use probe502_core::verdict::{Confidence, Request, Upstream, Verdict, Who};
 
 use super::paint::{Paint, harmless};
 
@@ -27,16 +27,7 @@ fn write(out: &mut String, verdict: &Verdict, paint: Paint) -> std::fmt::Result 
         port(&verdict.gateway.listen),
     )?;
     if let Some(upstream) = &verdict.upstream {
-        let who = upstream
-            .who
-            .as_ref()
-            .map(|who| format!("  {}", who_line(who)));
-        writeln!(
-            out,
-            "  upstream {}{}",
-            harmless(&upstream.addr),
-            who.unwrap_or_default()
-        )?;
+        writeln!(out, "  upstream {}", upstream_line(upstream))?;
     }
     let id = paint.bold(verdict.cause.id());
     let sure = paint.confidence(verdict.confidence, confidence(verdict.confidence));
@@ -97,6 +88,17 @@ pub fn confidence(confidence: Confidence) -> &'static str {
         Confidence::Inferred => "inferred",
         Confidence::Unknown => "unknown",
     }
+}
+
+/// `10.96.0.10:80 → 10.1.2.3:8000  gunicorn[4127]`, the second address where it was translated.
+fn upstream_line(upstream: &Upstream) -> String {
+    let real = upstream.real.as_ref().map(|real| format!(" → {real}"));
+    let who = upstream
+        .who
+        .as_ref()
+        .map(|who| format!("  {}", who_line(who)));
+    let addr = harmless(&format!("{}{}", upstream.addr, real.unwrap_or_default()));
+    format!("{addr}{}", who.unwrap_or_default())
 }
 
 /// `gunicorn[4127] (container 3fa9c1d2e4b5)`.
@@ -169,6 +171,16 @@ mod tests {
 
 ";
         assert_eq!(block(&example::verdict(), Paint::Plain), expected);
+    }
+
+    #[test]
+    fn a_translated_address_shows_both() {
+        let mut verdict = example::verdict();
+        if let Some(upstream) = &mut verdict.upstream {
+            upstream.real = Some("10.1.2.3:8000".to_owned());
+        }
+        let block = block(&verdict, Paint::Plain);
+        assert!(block.contains("  upstream 10.4.1.7:8000 → 10.1.2.3:8000  python3"));
     }
 
     #[test]

@@ -150,6 +150,16 @@ pub const fn sights(cause: Cause) -> &'static [Sight] {
         }
         Cause::KeepaliveRace => &[Sight::Reset, Sight::Eof],
         Cause::FilteredReject => &[Sight::Refused, Sight::Unreachable, Sight::Reset],
+        Cause::BacklogFull | Cause::FilteredDrop | Cause::Lost => {
+            &[Sight::ConnectTimeout, Sight::NoAnswer, Sight::Reset]
+        }
+        Cause::KeepaliveMiddlebox => &[Sight::Reset, Sight::NoAnswer],
+        Cause::ResetByMiddlebox => &[Sight::Reset, Sight::MidHeader],
+        Cause::UnreachableRoute => &[Sight::Unreachable, Sight::Denied],
+        Cause::UnreachableHost | Cause::UnreachableIcmp => {
+            &[Sight::Unreachable, Sight::Refused, Sight::NoAnswer]
+        }
+        Cause::PortsExhausted => &[Sight::NoPorts],
         Cause::HeaderTooBig => &[Sight::TooBig],
         Cause::Malformed | Cause::NotHttp => &[Sight::Malformed],
         Cause::PlainToTls => &[Sight::Malformed, Sight::Eof, Sight::Reset],
