@@ -46,6 +46,10 @@ pub struct Sensing {
     #[arg(long, value_name = "CODE", value_delimiter = ',', default_value = "502",
           value_parser = clap::value_parser!(u16).range(400..600))]
     pub status: Vec<u16>,
+    /// Tell failures without a status too: connections closed empty, answers that break in the
+    /// middle
+    #[arg(long)]
+    pub silent: bool,
     /// Stop after this many seconds
     #[arg(long, value_name = "SECS", value_parser = seconds)]
     pub timeout: Option<Duration>,
@@ -59,6 +63,7 @@ impl Sensing {
     pub fn options(&self) -> Options {
         Options {
             statuses: self.status.clone(),
+            silent: self.silent,
             force_egress: self.force_egress,
         }
     }
@@ -84,6 +89,7 @@ impl Choice {
         Filter {
             ports: self.port.clone(),
             statuses: Vec::new(),
+            silent: false,
             processes: self.process.clone(),
             causes: self
                 .cause
@@ -93,6 +99,19 @@ impl Choice {
                 .collect(),
         }
     }
+}
+
+/// What to tell besides verdicts.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Besides {
+    /// Tell upstream failures that no client had a failed answer for, as a line each; they are
+    /// counted at the end in any case
+    #[arg(long)]
+    pub near_misses: bool,
+    /// With `-o json`, tell warnings and deploys as JSON objects of their own schemas too; else
+    /// they go to stderr
+    #[arg(long)]
+    pub stories: bool,
 }
 
 /// A cause, or all below a level of the catalogue.

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use probe502_core::cause::Cause;
-use probe502_core::verdict::Verdict;
+use probe502_core::notice::NearMiss;
+use probe502_core::verdict::{Kind, Verdict, Who};
 
 /// A verdict passes where every list that is not empty holds something of it.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +13,8 @@ pub struct Filter {
     pub ports: Vec<u16>,
     /// Status codes.
     pub statuses: Vec<u16>,
+    /// Failures without an answer too.
+    pub silent: bool,
     /// Names of the gateway's or the upstream's process or script.
     pub processes: Vec<String>,
     /// Causes.
@@ -21,6 +24,11 @@ pub struct Filter {
 impl Filter {
     /// Whether the verdict is asked for.
     pub fn passes(&self, verdict: &Verdict) -> bool {
+        (self.silent || verdict.kind == Kind::Answer) && self.concerns(verdict)
+    }
+
+    /// The same, whatever the client got.
+    pub fn concerns(&self, verdict: &Verdict) -> bool {
         any(&self.ports, |port| ports(verdict).contains(port))
             && any(&self.statuses, |status| *status == verdict.status)
             && any(&self.processes, |name| {
@@ -28,6 +36,31 @@ impl Filter {
             })
             && any(&self.causes, |cause| *cause == verdict.cause)
     }
+}
+
+impl Filter {
+    /// Whether a near miss is asked for.
+    pub fn passes_near(&self, near: &NearMiss) -> bool {
+        let addresses = [&near.attempt.addr, &near.upstream.addr];
+        let addresses = addresses.into_iter().chain(&near.gateway.listens);
+        let ports: Vec<u16> = addresses.filter_map(|address| port(address)).collect();
+        let upstream = near.upstream.who.as_ref();
+        let names = who(upstream.into_iter().chain([&near.gateway.who]));
+        any(&self.ports, |port| ports.contains(port))
+            && any(&self.processes, |name| names.contains(&name.as_str()))
+            && any(&self.causes, |cause| *cause == near.cause)
+    }
+}
+
+fn port(address: &str) -> Option<u16> {
+    Some(address.parse::<SocketAddr>().ok()?.port())
+}
+
+fn who<'a>(everyone: impl Iterator<Item = &'a Who>) -> Vec<&'a str> {
+    everyone
+        .flat_map(|who| [Some(who.comm.as_str()), who.script.as_deref()])
+        .flatten()
+        .collect()
 }
 
 fn any<T>(wanted: &[T], test: impl FnMut(&T) -> bool) -> bool {
@@ -38,9 +71,7 @@ fn ports(verdict: &Verdict) -> Vec<u16> {
     let upstreams = verdict.attempts.iter().map(|attempt| &attempt.addr);
     let deciding = verdict.upstream.iter().map(|upstream| &upstream.addr);
     let addresses = upstreams.chain(deciding).chain([&verdict.gateway.listen]);
-    addresses
-        .filter_map(|address| Some(address.parse::<SocketAddr>().ok()?.port()))
-        .collect()
+    addresses.filter_map(|address| port(address)).collect()
 }
 
 fn names(verdict: &Verdict) -> Vec<&str> {
@@ -48,11 +79,7 @@ fn names(verdict: &Verdict) -> Vec<&str> {
         .upstream
         .as_ref()
         .and_then(|upstream| upstream.who.as_ref());
-    let everyone = upstream.into_iter().chain([&verdict.gateway.who]);
-    everyone
-        .flat_map(|who| [Some(who.comm.as_str()), who.script.as_deref()])
-        .flatten()
-        .collect()
+    who(upstream.into_iter().chain([&verdict.gateway.who]))
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use anyhow::Context as _;
 use probe502_core::correlator::{Correlator, Settings};
 use probe502_core::decode::Decoder;
 use probe502_core::event::{Attached, Event, Fact, Lost};
+use probe502_core::notice::Notice;
 use probe502_core::units::{Pid, Timestamp};
-use probe502_core::verdict::Verdict;
+use probe502_core::verdict::{Kind, Verdict};
 
 use crate::clock;
 use crate::kernel::{self, HookState, Kernel, Options};
@@ -118,11 +119,29 @@ impl Live {
         Ok(verdicts)
     }
 
+    /// The same, but only verdicts on answers that left.
+    pub fn answers(&mut self) -> anyhow::Result<Vec<Verdict>> {
+        let mut verdicts = self.turn()?;
+        verdicts.retain(|verdict| verdict.kind == Kind::Answer);
+        Ok(verdicts)
+    }
+
+    /// What there is to tell besides the verdicts.
+    pub fn notices(&mut self) -> Vec<Notice> {
+        std::iter::from_fn(|| self.correlator.poll_notice()).collect()
+    }
+
     /// Waits out the grace of what still waits, and judges it.
     pub async fn last_turns(&mut self) -> anyhow::Result<Vec<Verdict>> {
         let end = Instant::now() + LAST_GRACE;
         let mut verdicts = self.turn()?;
-        while self.correlator.poll_timeout().is_some() && Instant::now() < end {
+        let last = kernel::now().plus(LAST_GRACE);
+        let waits = |live: &Self| {
+            live.correlator
+                .poll_timeout()
+                .is_some_and(|due| due <= last)
+        };
+        while waits(self) && Instant::now() < end {
             tokio::time::sleep(TURN).await;
             verdicts.extend(self.turn()?);
         }
@@ -229,14 +248,14 @@ impl Live {
         Ok(())
     }
 
-    /// A turn that released a verdict or raised a question is an event of its own: a replay judges
+    /// A turn that decided something or raised a question is an event of its own: a replay judges
     /// at the same moments.
     fn judge(&mut self, now: Timestamp) -> anyhow::Result<Vec<Verdict>> {
         self.correlator.handle_timeout(now);
         let verdicts: Vec<Verdict> =
             std::iter::from_fn(|| self.correlator.poll_verdict()).collect();
-        let did = !verdicts.is_empty() || self.correlator.is_wishing();
-        if let Some(recorder) = self.recorder.as_mut().filter(|_| did) {
+        let acted = self.correlator.has_acted() || self.correlator.is_wishing();
+        if let Some(recorder) = self.recorder.as_mut().filter(|_| acted) {
             let tick = Event {
                 at: now,
                 fact: Fact::Tick,

@@ -81,6 +81,10 @@ pub struct Layout {
     pub reset_has_reason: u32,
     /// 1 where `mark_victim` passes a task, 0 where it passes a pid.
     pub victim_is_task: u32,
+    /// 1 where answers that break after their header are to be told of.
+    pub silent: u32,
+    /// Zero.
+    pub padding: u32,
     /// The `skb_drop_reason`s to report: bit n of word n/64 is reason n.
     pub drop_reasons: [u64; 2],
     /// The statuses to report: bit n of word n/64 is status 400 + n.

@@ -12,7 +12,8 @@ pub mod kind {
     pub const ANSWERED: u16 = 1;
     /// A [`Flow`](crate::Flow): a task let go of a connection, or the kernel ended it.
     pub const ENDED: u16 = 2;
-    /// A [`Flow`](crate::Flow): a watched status line arrived on a dialled connection.
+    /// A [`Flow`](crate::Flow): a watched status line, or any that a retry got, arrived on a
+    /// dialled connection.
     pub const HEARD: u16 = 3;
     /// A [`Reset`](crate::Reset).
     pub const RESET: u16 = 4;
@@ -79,6 +80,10 @@ pub mod flag {
     /// The answer began although nothing was heard since the one before it: a pipelined answer, or
     /// a piece of a body that looks like one.
     pub const CONTINUED: u16 = 256;
+    /// The status is none that is watched: told because a retry got it ([`kind::HEARD`]).
+    ///
+    /// [`kind::HEARD`]: crate::kind::HEARD
+    pub const UNWATCHED: u16 = 512;
     /// TLS application data left on it: a write that begins with such a record, and is longer than
     /// an alert.
     pub const ASKED: u16 = 1024;

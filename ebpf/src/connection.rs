@@ -9,8 +9,7 @@ use aya_ebpf::{
         bpf_ktime_get_ns,
         generated::{bpf_ktime_get_coarse_ns, bpf_sk_storage_get},
     },
-    macros::{btf_map, map},
-    maps::LruHashMap,
+    macros::btf_map,
 };
 use probe502_common::{Flow, HEAD, Header, Task, Tuple, flag, role};
 
@@ -75,7 +74,10 @@ pub struct Connection {
     pub icmp_code: u8,
     /// The last bytes that were looked at for the end of a header.
     pub tail: [u8; 4],
-    pub padding: [u8; 2],
+    /// 1 where it was dialled or asked as its thread had let go of a failed one: a retry, whose
+    /// answer is told whatever it is.
+    pub rescues: u8,
+    pub padding: [u8; 1],
     /// Never used: the verifier bounds an append to a head by the head's length plus its own size,
     /// as if it could reach this far.
     pub slack: [u8; 64],
@@ -89,52 +91,6 @@ pub const OTHER_END: u8 = 2;
 /// Unbounded by itself: as many as there are sockets, some 900 bytes each.
 #[btf_map]
 static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
-
-/// For each thread, the dialled connection that it let go of last, until it dials, asks or answers.
-/// Full: the least recently used thread is forgotten.
-#[map]
-static LET_GO: LruHashMap<u32, LetGo> = LruHashMap::with_max_entries(4096, 0);
-
-#[repr(C)]
-struct LetGo {
-    cookie: u64,
-    at: u64,
-}
-
-/// An event loop dials the next server as it handles the failure of the last. Nanoseconds.
-pub const RETRY: u64 = 1_000_000;
-/// A busy host may take the processor from a thread between a failure and its answer.
-pub const ANSWER: u64 = 200_000_000;
-
-/// The running thread let go of a dialled connection.
-#[inline(always)]
-pub fn note_let_go(cookie: u64) {
-    let (tid, at) = (kernel::tid(kernel::current()), now());
-    if let Some(place) = LET_GO.get_ptr_mut(tid) {
-        // SAFETY: only this thread writes its own element, and it is running this program.
-        unsafe { *place = LetGo { cookie, at } };
-    } else {
-        let noted = &LetGo { cookie, at };
-        // Full of busy threads: then this one's order is not known.
-        let _ = LET_GO.insert(tid, noted, 0);
-    }
-}
-
-/// What the thread let go of last, if that was `within` a time; it counts once.
-#[inline(always)]
-pub fn take_let_go(tid: u32, within: u64) -> u64 {
-    let Some(place) = LET_GO.get_ptr_mut(tid) else {
-        return 0;
-    };
-    // SAFETY: only this thread writes its own element, and it is running this program.
-    let noted = unsafe { &mut *place };
-    let cookie = core::mem::take(&mut noted.cookie);
-    if cookie != 0 && now().saturating_sub(noted.at) <= within {
-        cookie
-    } else {
-        0
-    }
-}
 
 /// The storage of a socket; `socket` must be a pointer that the verifier knows as one.
 #[inline(always)]
@@ -236,6 +192,12 @@ impl Connection {
     #[inline(always)]
     pub fn has(&self, flag: u16) -> bool {
         self.flags & flag != 0
+    }
+
+    /// The other end has left: by a FIN or a RST.
+    #[inline(always)]
+    pub fn was_left(&self) -> bool {
+        self.has(flag::FIN_HEARD | flag::RESET_HEARD)
     }
 
     /// Payload bytes received so far. The kernel counts a FIN as one (`tcp_fin`).

@@ -13,6 +13,7 @@ mod headers;
 mod kernel;
 mod layout;
 mod messages;
+mod order;
 mod overflows;
 mod packets;
 mod processes;

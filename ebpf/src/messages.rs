@@ -15,7 +15,7 @@ use crate::{
     connection::{self, Connection, HOLDER, Moment},
     kernel::{self, Kernel, Sock, TCP},
     layout::{is_watched, layout},
-    speech, turns,
+    order, speech, turns,
 };
 
 /// `struct iovec`: base, then length.
@@ -239,12 +239,14 @@ pub fn is_request(head: &[u8; HEAD], length: u16) -> bool {
 #[inline(always)]
 pub fn begin(connection: &mut Connection, tid: u32, received: u64, written: u32) {
     if connection.role != role::DIALLED {
-        connection.before = connection::take_let_go(tid, connection::ANSWER);
+        connection.before = order::take_let_go(tid, order::ANSWER).cookie;
     } else if connection.said > 0 {
-        connection.before = connection::take_let_go(tid, connection::RETRY);
+        let before = order::take_let_go(tid, order::RETRY);
+        connection.before = before.cookie;
+        connection.rescues = u8::from(before.failed);
     } else {
         // It was dialled for this request: what came before was noted then.
-        connection::take_let_go(tid, 0);
+        order::take_let_go(tid, 0);
     }
     if connection.role == role::DIALLED && connection.listened_at != 0 {
         connection.idled(connection.listened_at, connection.spoke_at);
@@ -297,7 +299,7 @@ pub fn tell_continued(
         connection.heard_head_length = 0;
         connection.flags |= flag::CONTINUED;
         let tid = kernel::tid(kernel::current());
-        connection.before = connection::take_let_go(tid, connection::ANSWER);
+        connection.before = order::take_let_go(tid, order::ANSWER).cookie;
         tell_if_watched(connection, status, received, written);
         connection.flags &= !flag::CONTINUED;
     }
@@ -318,6 +320,23 @@ fn tell(connection: &Connection, status: u16, received: u64, written: u32) {
         unread: 0,
         flags: connection::dying() | flag::HELD,
         acted: true,
+    };
+    connection::send(connection, &moment);
+}
+
+/// A status line was heard on a dialled connection.
+#[inline(always)]
+pub fn tell_heard(connection: &Connection, status: u16, length: u32, flags: u16) {
+    let moment = Moment {
+        kind: kind::HEARD,
+        status,
+        how: how::OPEN,
+        state: 1,
+        received: connection.received_mark + u64::from(length),
+        written: connection.said_mark,
+        unread: 0,
+        flags: flags | flag::HELD,
+        acted: false,
     };
     connection::send(connection, &moment);
 }

@@ -8,10 +8,10 @@ use aya_ebpf::{
     macros::cgroup_skb,
     programs::SkBuffContext,
 };
-use probe502_common::{HEAD, flag, how, kind, role};
+use probe502_common::{HEAD, flag, role};
 
 use crate::{
-    connection::{self, Connection, Moment, OTHER_END},
+    connection::{self, Connection, OTHER_END},
     deferred, kernel,
     layout::is_watched,
     messages, overflows, scanning, speech,
@@ -145,10 +145,13 @@ fn take_in(packet: *mut __sk_buff, payload: &Payload, connection: &mut Connectio
 }
 
 #[inline(always)]
-fn heard(connection: &Connection, length: u32) -> Option<()> {
+fn heard(connection: &mut Connection, length: u32) -> Option<()> {
     let status = messages::status(&connection.heard_head, connection.heard_head_length)?;
-    if is_watched(status) {
-        tell_heard(connection, status, length);
+    // What a retry got is told once, whatever it is.
+    let rescues = core::mem::take(&mut connection.rescues) == 1 && status >= 200;
+    let flags = u16::from(!is_watched(status)) * flag::UNWATCHED;
+    if flags == 0 || rescues {
+        messages::tell_heard(connection, status, length, flags);
     }
     None
 }
@@ -212,22 +215,6 @@ fn go_on(packet: *mut __sk_buff, payload: &Payload, connection: &mut Connection,
         let written = payload.sequence.wrapping_add(payload.length);
         messages::tell_completed(connection, before, received, written);
     }
-}
-
-#[inline(always)]
-fn tell_heard(connection: &Connection, status: u16, length: u32) {
-    let moment = Moment {
-        kind: kind::HEARD,
-        status,
-        how: how::OPEN,
-        state: 1,
-        received: connection.received_mark + u64::from(length),
-        written: connection.said_mark,
-        unread: 0,
-        flags: flag::HELD,
-        acted: false,
-    };
-    connection::send(connection, &moment);
 }
 
 /// The packet's TCP socket, and its state.

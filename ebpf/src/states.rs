@@ -14,6 +14,7 @@ use crate::{
     deferred, dials, emit, header, kernel,
     kernel::{Sock, TCP, TcpSock},
     messages::is_request,
+    order,
 };
 
 // net/tcp_states.h
@@ -126,7 +127,9 @@ fn dialled(socket: *const c_void, sock: Sock) -> Option<()> {
     let connection = begin(socket, sock, role::DIALLED)?;
     connection.seen_state = SYN_SENT;
     let tid = kernel::tid(kernel::current());
-    connection.before = connection::take_let_go(tid, connection::RETRY);
+    let before = order::take_let_go(tid, order::RETRY);
+    connection.before = before.cookie;
+    connection.rescues = u8::from(before.failed);
     kernel::write_task(kernel::current(), &mut connection.owner);
     None
 }
@@ -250,11 +253,8 @@ fn let_go(socket: *const c_void, sock: Sock, how: u8, state: u8) -> Option<()> {
     if matches!(worth, Worth::Nothing) {
         return None;
     }
-    if connection.role != role::ACCEPTED {
-        connection::note_let_go(connection.cookie);
-    }
+    order::note_end(connection, matches!(worth, Worth::Telling));
     let held = if sock.is_held() { flag::HELD } else { 0 };
-    let fin = u32::from(connection.has(flag::FIN_HEARD));
     let moment = Moment {
         kind: kind::ENDED,
         status: 0,
@@ -262,7 +262,9 @@ fn let_go(socket: *const c_void, sock: Sock, how: u8, state: u8) -> Option<()> {
         state,
         received,
         written: tcp.written(),
-        unread: tcp.unread().saturating_sub(fin),
+        unread: tcp
+            .unread()
+            .saturating_sub(u32::from(connection.has(flag::FIN_HEARD))),
         flags: connection::dying() | held,
         acted: true,
     };
@@ -318,6 +320,7 @@ fn worth(connection: &Connection, how: u8, received: u64, tcp: TcpSock) -> Worth
                 || how == how::QUEUED
                 || timed_out(connection)
                 || cut_short(connection, tcp)
+                || order::broken_off(connection)
                 || is_dying();
             if told { Worth::Telling } else { Worth::Nothing }
         }

@@ -41,6 +41,8 @@ pub struct Report {
     pub status: ExitStatus,
     /// Its verdicts, in order.
     pub verdicts: Vec<Seen>,
+    /// What else it told, in order.
+    pub notices: Vec<Seen>,
     /// Its standard output, to the byte.
     pub output: String,
     /// Its standard error.
@@ -101,7 +103,16 @@ impl Agent {
     #[must_use]
     pub fn verdict(&self, patience: Duration, fits: impl Fn(&Seen) -> bool) -> Option<Seen> {
         let line = self.running.out.wait(patience, |line| {
-            seen(line, Instant::now()).is_some_and(|seen| fits(&seen))
+            seen(line, Instant::now()).is_some_and(|seen| is_verdict(&seen) && fits(&seen))
+        })?;
+        seen(&line.text, line.at)
+    }
+
+    /// The first line besides verdicts that fits, waiting for it.
+    #[must_use]
+    pub fn notice(&self, patience: Duration, fits: impl Fn(&Seen) -> bool) -> Option<Seen> {
+        let line = self.running.out.wait(patience, |line| {
+            seen(line, Instant::now()).is_some_and(|seen| !is_verdict(&seen) && fits(&seen))
         })?;
         seen(&line.text, line.at)
     }
@@ -127,17 +138,20 @@ impl Agent {
         self.running.out.wait_end(Duration::from_secs(5));
         self.running.err.wait_end(Duration::from_secs(5));
         let lines = self.running.out.all();
-        let verdicts = lines
-            .iter()
-            .filter_map(|line| seen(&line.text, line.at))
-            .collect();
+        let all = lines.iter().filter_map(|line| seen(&line.text, line.at));
+        let (verdicts, notices) = all.partition(is_verdict);
         Ok(Report {
             status,
             verdicts,
+            notices,
             output: self.running.out.text(),
             messages: self.running.err.text(),
         })
     }
+}
+
+fn is_verdict(seen: &Seen) -> bool {
+    seen.field("/schema").starts_with("probe502.verdict/")
 }
 
 fn seen(line: &str, at: Instant) -> Option<Seen> {

@@ -15,6 +15,7 @@ pub mod place;
 pub mod repertoire;
 pub mod route;
 pub mod running;
+pub mod schema;
 pub mod skip;
 pub mod stage;
 pub mod storm;

@@ -1,16 +1,13 @@
 //! The verdict's public form: its schema, its attempts, and what `watch` leaves out when told to.
 
-use std::process::Command;
-
 use anyhow::{Context, Result, ensure};
-use probe502_tests::agent::Report;
 use probe502_tests::client::next_id;
 use probe502_tests::nginx::{Nginx, Plan};
 use probe502_tests::repertoire::{each, fault};
+use probe502_tests::schema;
 use probe502_tests::skip::unable;
 use probe502_tests::stage::Stage;
 use probe502_tests::upstream::Upstream;
-use probe502_tests::venv;
 use probe502_tests::watch::{Sure, Watch};
 
 #[test]
@@ -25,32 +22,7 @@ fn real_verdicts_keep_to_the_schema() -> Result<()> {
     let Some(report) = watch.end()? else {
         return Ok(());
     };
-    validate(&report)
-}
-
-/// By Python's reference implementation, so that the schema is read as the world reads it.
-fn validate(report: &Report) -> Result<()> {
-    let python = venv::environment("schema", &["jsonschema"])?.join("bin/python");
-    let lines =
-        std::env::temp_dir().join(format!("probe502-verdicts-{}.jsonl", std::process::id()));
-    std::fs::write(&lines, &report.output)?;
-    let script = "import json, sys, jsonschema
-check = jsonschema.Draft202012Validator(json.load(open(sys.argv[1]))).iter_errors
-for line in open(sys.argv[2]):
-    for error in check(json.loads(line)):
-        sys.exit(f'{error.json_path}: {error.message}')";
-    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/verdict.schema.json");
-    let output = Command::new(python)
-        .args(["-c", script, schema])
-        .arg(&lines)
-        .output()?;
-    std::fs::remove_file(&lines)?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
+    schema::check("verdict", &report.output)
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A gateway's attempts at upstreams: what each one saw, and which are not spent yet.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::diagnose::IDLE_MS;
@@ -179,6 +180,8 @@ pub struct Attempts {
     seen: Recent<(Cookie, u32), (Pid, u64)>,
     /// Taken by answers that may not be theirs.
     doubted: Recent<(Pid, u64), Attempt>,
+    /// Those that came since they were last asked for.
+    added: VecDeque<(Pid, u64)>,
     next: u64,
 }
 
@@ -189,6 +192,7 @@ impl Default for Attempts {
             waiting: Recent::new(2048, age),
             seen: Recent::new(4096, age),
             doubted: Recent::new(1024, Duration::from_secs(10)),
+            added: VecDeque::new(),
             next: 0,
         }
     }
@@ -252,6 +256,24 @@ impl Attempts {
         all.rev().map(|(_, attempt)| attempt).take(RIVALS)
     }
 
+    /// One that no answer has taken.
+    #[must_use]
+    pub fn unspent(&self, pid: Pid, number: u64) -> Option<&Attempt> {
+        self.waiting.get(&(pid, number))
+    }
+
+    /// Whether a message of this socket was an attempt.
+    #[must_use]
+    pub fn has_failed(&self, cookie: Cookie, said: u32) -> bool {
+        self.seen.get(&(cookie, said)).is_some()
+    }
+
+    /// The next of those that came, and that no answer has taken yet.
+    pub fn poll_added(&mut self) -> Option<&Attempt> {
+        let key = self.added.pop_front()?;
+        self.waiting.get(&key)
+    }
+
     fn add(&mut self, (at, pid, tid): (Timestamp, Pid, u32), mut flow: Flow, relayed: Option<u16>) {
         // The kernel skips a hook that would run within another: what was heard tells as well.
         flow.established |=
@@ -260,6 +282,7 @@ impl Attempts {
         let number = self.next;
         self.seen
             .insert(at, (flow.cookie, flow.said), (pid, number));
+        self.added.push_back((pid, number));
         self.waiting.insert(
             at,
             (pid, number),

@@ -1,24 +1,28 @@
 //! Events in, verdicts out: answers wait their grace here, then are joined and judged.
 
+mod recall;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::asking::{Asking, Wish};
 use crate::attempts::Attempts;
 use crate::clock::Clock;
-use crate::connections::{Name, names_of_accepted, names_of_dialled};
+use crate::connections::{Name, names_of_dialled};
 use crate::diagnose::diagnose;
+use crate::ends::{is_silent, role};
 use crate::event::{Death, Event, Fact, Flow, Role, Task};
-use crate::evidence::{Evidence, Failure};
+use crate::evidence::Evidence;
 use crate::habits::Habits;
-use crate::http;
 use crate::joining::{Answer, Joined, join_at_once, join_late};
 use crate::memory::Memory;
+use crate::notice::Notice;
 use crate::recent::Recent;
 pub use crate::settings::Settings;
+use crate::stories::Stories;
 use crate::telling::tell;
 use crate::units::{Head, Pid, Timestamp};
-use crate::verdict::Verdict;
+use crate::verdict::{Join, Kind, Verdict};
 
 /// Answers that may wait at once; beyond, the oldest is judged by what is known.
 const WAITING: usize = 8192;
@@ -53,6 +57,8 @@ pub struct Correlator {
     hearers: Recent<Name, (Timestamp, Task)>,
     asking: Asking,
     verdicts: VecDeque<Verdict>,
+    stories: Stories,
+    acted: bool,
     next: u64,
 }
 
@@ -72,6 +78,8 @@ impl Correlator {
             hearers: Recent::new(8192, Duration::from_secs(60)),
             asking: Asking::default(),
             verdicts: VecDeque::new(),
+            stories: Stories::default(),
+            acted: false,
             next: 0,
         }
     }
@@ -84,6 +92,7 @@ impl Correlator {
             Fact::Answered(_) if self.memory.is_before(at) => {}
             Fact::Answered(flow) => self.answered(at, self.dated(flow)),
             Fact::Ended(flow) => self.ended(at, self.dated(flow)),
+            Fact::Heard(flow) if flow.unwatched => self.stories.rescued(at, &flow),
             Fact::Heard(flow) => self.heard(at, self.dated(flow)),
             Fact::Reset(reset) => self.memory.packets.reset(at, reset),
             Fact::Listens(listener) => {
@@ -131,16 +140,28 @@ impl Correlator {
             }
             Fact::Tick => self.handle_timeout(at),
         }
+        self.stories.follow(&mut self.attempts);
     }
 
     /// Lets time pass: judges what has waited long enough.
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.judge_until(now);
+        self.stories.pass(now, &mut self.attempts, &self.memory);
+    }
+
+    /// Nothing follows: judges every answer that waits.
+    pub fn handle_end(&mut self) {
+        self.judge_until(Timestamp(u64::MAX));
+    }
+
+    fn judge_until(&mut self, now: Timestamp) {
         while let Some(entry) = self.waiting.first_entry() {
             let (due, number) = *entry.key();
             if due > now {
                 break;
             }
             let waiting = entry.remove();
+            self.acted = true;
             self.judge(number, waiting, Some(now));
         }
     }
@@ -148,7 +169,19 @@ impl Correlator {
     /// When `handle_timeout` is next due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.waiting.first_key_value().map(|((due, _), _)| *due)
+        let answers = self.waiting.first_key_value().map(|((due, _), _)| *due);
+        answers.into_iter().chain(self.stories.due()).min()
+    }
+
+    /// What is told besides verdicts, in the order of judgement.
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.stories.poll()
+    }
+
+    /// Whether time decided anything since this was last asked: a recording must then say when.
+    pub fn has_acted(&mut self) -> bool {
+        let stories = self.stories.has_acted();
+        std::mem::take(&mut self.acted) || stories
     }
 
     /// The next verdict, in the order of judgement.
@@ -174,22 +207,27 @@ impl Correlator {
         flow
     }
 
-    fn answered(&mut self, at: Timestamp, mut flow: Flow) {
-        let (Some(task), Some(status)) = (flow.task.clone(), flow.status) else {
+    fn answered(&mut self, at: Timestamp, flow: Flow) {
+        if let Some(status) = flow.status {
+            self.failed(at, flow, (Kind::Answer, status));
+        }
+    }
+
+    fn failed(&mut self, at: Timestamp, mut flow: Flow, (kind, status): (Kind, u16)) {
+        let Some(task) = flow.task.clone() else {
             return;
         };
         // What was said was the status line; many answers wait at once.
         flow.said_head = Head::default();
         self.asking.about(at, &task, &self.memory.processes);
         let before = self.last_answers.get(&task.tid).copied();
-        self.last_answers.insert(at, task.tid, at);
-        self.gateways.insert(at, task.pid, ());
         let hops = self.habits.hops(task.pid);
         let orderly = self.habits.is_orderly(task.pid, flow.threads);
         let answer = Answer {
             at,
             task,
             flow,
+            kind,
             status,
             before,
             hops,
@@ -197,6 +235,10 @@ impl Correlator {
             ordered: self.memory.ordered,
         };
         let joined = join_at_once(&answer, &mut self.attempts);
+        if kind == Kind::Answer {
+            self.last_answers.insert(at, answer.task.tid, at);
+            self.gateways.insert(at, answer.task.pid, ());
+        }
         self.next += 1;
         if let Some(joined) = &joined {
             self.remember_failure(self.next, &answer, joined);
@@ -239,7 +281,12 @@ impl Correlator {
                 self.habits.ended(at, &flow);
                 self.attempts.ended(at, flow);
             }
-            Role::Accepted => self.memory.connections.end(at, flow),
+            Role::Accepted => {
+                if is_silent(&flow) && self.waiting.len() < PATIENT {
+                    self.failed(at, flow.clone(), (Kind::Silent, 0));
+                }
+                self.memory.connections.end(at, flow);
+            }
             Role::Unknown => {
                 self.memory.connections.end(at, flow.clone());
                 self.attempts.ended(at, flow);
@@ -283,6 +330,11 @@ impl Correlator {
             if let Some(joined) = &waiting.joined {
                 self.remember_failure(number, &waiting.answer, joined);
             }
+        }
+        // Who closes on its client is a gateway only where an upstream failed it first.
+        let exact = |joined: &Joined| matches!(joined.by, Join::TaskOrder | Join::RequestLine);
+        if waiting.answer.kind == Kind::Silent && !waiting.joined.as_ref().is_some_and(exact) {
+            return;
         }
         // A piece of a body may begin like an answer; alone, it is none.
         if waiting.joined.is_none() && waiting.answer.flow.continued {
@@ -337,58 +389,5 @@ impl Correlator {
         let attempt = waiting.joined.as_ref()?.attempts.last()?;
         let asks = self.asking.why(now, attempt, &self.memory);
         asks.then(|| now.plus(self.settings.look))
-    }
-
-    /// Until when a late fact may change the verdict, and whose exit it would be.
-    fn grace(&self, evidence: &Evidence) -> Option<(Timestamp, Option<Pid>)> {
-        let at = evidence.answer.at;
-        if let Some(pid) = evidence.may_yet_exit() {
-            return Some((at.plus(self.settings.late_exit), Some(pid)));
-        }
-        // From the kill, not from the answer: a death may itself have been waited for.
-        let died = evidence.ending.as_ref().map(|ending| ending.at.max(at));
-        let told = died.filter(|_| evidence.may_yet_be_told());
-        told.map(|died| (died.plus(self.settings.oom_report), None))
-    }
-
-    /// An upstream that answers an error to a gateway on this host: the gateway's answer counts.
-    fn is_upstreams_own(&self, answer: &Answer) -> bool {
-        let mut names = names_of_accepted(&answer.flow).into_iter();
-        let Some((heard, hearer)) = names.find_map(|name| self.hearers.get(&name)) else {
-            return false;
-        };
-        let near = Duration::from_secs(1);
-        let is_this = heard.since(answer.at) <= near && answer.at.since(*heard) <= near;
-        // Whoever never answers so itself is a client, though it may listen for others.
-        let is_gateway = self.gateways.get(&hearer.pid).is_some();
-        is_this && hearer.pid != answer.task.pid && is_gateway
-    }
-
-    fn remember_failure(&mut self, number: u64, answer: &Answer, joined: &Joined) {
-        self.habits.joined(answer, joined);
-        let Some(attempt) = joined.attempts.last().filter(|one| one.relayed.is_none()) else {
-            return;
-        };
-        let failure = Failure {
-            at: attempt.at,
-            task: answer.task.clone(),
-            port: answer.flow.local.port(),
-            upstream: attempt.flow.remote,
-            tried: joined.attempts.iter().map(|one| one.flow.remote).collect(),
-            symptom: attempt.symptom(),
-            cause: None,
-        };
-        self.memory.fail(number, failure);
-    }
-}
-
-/// Which end it is; a connection older than the agent shows it by who asked.
-fn role(flow: &Flow) -> Role {
-    let asked = http::request_line(&flow.said_head).is_some();
-    let served = http::request_line(&flow.heard_head).is_some();
-    match (flow.role, asked, served) {
-        (Role::Unknown, true, false) => Role::Dialled,
-        (Role::Unknown, false, true) => Role::Accepted,
-        (role, _, _) => role,
     }
 }

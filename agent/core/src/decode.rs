@@ -215,6 +215,7 @@ fn flow(bytes: &[u8]) -> Result<Flow, DecodeError> {
         asked: set(flag::ASKED),
         speaks_tls: set(flag::SPEAKS_TLS),
         speaks_http: set(flag::SPEAKS_HTTP),
+        unwatched: set(flag::UNWATCHED),
         before: Cookie(flow.before),
         said_head: head(&flow.said_head, flow.said_head_length, "said_head")?,
         heard_head: head(&flow.heard_head, flow.heard_head_length, "heard_head")?,

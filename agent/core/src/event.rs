@@ -211,6 +211,8 @@ pub struct Flow {
     pub speaks_tls: bool,
     #[serde(default)]
     pub speaks_http: bool,
+    #[serde(default)]
+    pub unwatched: bool,
     /// The attempt that its thread had let go of just before, 0 none.
     #[serde(default)]
     pub before: Cookie,

@@ -6,7 +6,7 @@ use crate::attempts::{Attempt, Attempts};
 use crate::event::{Flow, Task};
 use crate::fitting::{AT_ONCE, Line, SLACK, fits, follows, line};
 use crate::units::Timestamp;
-use crate::verdict::Join;
+use crate::verdict::{Join, Kind};
 
 /// The same for an attempt that surely failed: a busy host may take the processor from the thread
 /// between the two (16 ms were seen), and within the request nothing else explains the answer.
@@ -30,7 +30,9 @@ pub struct Answer {
     pub task: Task,
     /// The connection that it left on.
     pub flow: Flow,
-    /// Its status.
+    /// What the client got.
+    pub kind: Kind,
+    /// Its status; 0 where there was none.
     pub status: u16,
     /// The same thread's answer before this one.
     pub before: Option<Timestamp>,
@@ -187,6 +189,10 @@ pub fn join_late(answer: &Answer, attempts: &mut Attempts, now: Timestamp) -> Op
         };
         let ambiguous = held_up(answer, own);
         return Some(take(answer, attempts, (own.number, by, ambiguous), now));
+    }
+    // Time alone shows no gateway in who closes without a word.
+    if answer.kind == Kind::Silent {
+        return None;
     }
     let mut fitting: Vec<&Attempt> = attempts
         .of(answer.task.pid)

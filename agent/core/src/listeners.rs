@@ -184,6 +184,18 @@ impl Listeners {
         })
     }
 
+    /// The listeners of a process, of its master, or of another worker of that master.
+    pub fn of(&self, task: &Task) -> impl Iterator<Item = &Open> {
+        let is_own = |other: &Task| {
+            let sibling = other.parent == task.parent && other.comm == task.comm;
+            other.pid == task.pid || other.pid == task.parent || sibling && task.parent.0 > 1
+        };
+        self.open
+            .values()
+            .flatten()
+            .filter(move |open| is_own(&open.listener.task))
+    }
+
     /// Whether an address belongs to this host, as far as its listeners show.
     #[must_use]
     pub fn shows(&self, address: IpAddr) -> bool {

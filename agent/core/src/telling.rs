@@ -33,6 +33,7 @@ pub fn tell(evidence: &Evidence, judgement: Judgement, memory: &Memory) -> Verdi
         id: id(answer.at, answer.flow.cookie),
         time: memory.clock.date(answer.at),
         answered_at: answer.at,
+        kind: answer.kind,
         status: answer.status,
         symptom: evidence.symptom,
         cause: judgement.cause,

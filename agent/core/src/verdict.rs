@@ -55,6 +55,17 @@ pub enum Join {
     None,
 }
 
+/// What the client got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A failed answer.
+    #[default]
+    Answer,
+    /// Nothing: its connection was closed with its request unanswered.
+    Silent,
+}
+
 /// One label for one failed answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -67,7 +78,10 @@ pub struct Verdict {
     /// The same by the monotonic clock, for the agent's own sums.
     #[serde(skip)]
     pub answered_at: Timestamp,
-    /// The answer's status code.
+    /// What the client got.
+    #[serde(default)]
+    pub kind: Kind,
+    /// The answer's status code; 0 where there was none.
     pub status: u16,
     /// What the gateway's upstream socket saw.
     pub symptom: Symptom,

@@ -57,11 +57,13 @@ fn judge(events: &[Event], dice: &mut Dice) -> Vec<Verdict> {
         correlator.handle_timeout(due);
     }
     while correlator.poll_wish().is_some() {}
+    while correlator.poll_notice().is_some() {}
     std::iter::from_fn(|| correlator.poll_verdict()).collect()
 }
 
 fn id(event: &Event) -> Option<String> {
-    let Fact::Answered(flow) = &event.fact else {
+    // A connection's end is one where it left a client empty.
+    let (Fact::Answered(flow) | Fact::Ended(flow)) = &event.fact else {
         return None;
     };
     Some(format!("{:x}-{:x}", event.at.0, flow.cookie.0))

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use probe502_core::cause::Cause;
 use probe502_core::correlator::{Correlator, Settings};
 use probe502_core::event::Event;
+use probe502_core::notice::Notice;
 use probe502_core::story::{parse_event, write_event};
 use probe502_core::units::Timestamp;
-use probe502_core::verdict::Verdict;
+use probe502_core::verdict::{Kind, Verdict};
 
 fn stories() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/scenarios");
@@ -33,13 +34,14 @@ fn events(path: &Path, story: &str) -> Vec<Event> {
 }
 
 /// As the live loop runs it: time passes as soon as something is due.
-fn judge(events: &[Event]) -> Vec<Verdict> {
+fn judge(events: &[Event]) -> (Vec<Verdict>, Vec<Notice>) {
     let mut correlator = Correlator::new(Settings::default());
-    let mut verdicts = Vec::new();
+    let (mut verdicts, mut notices) = (Vec::new(), Vec::new());
     let mut pass = |correlator: &mut Correlator, until: Timestamp| {
         while let Some(due) = correlator.poll_timeout().filter(|due| *due <= until) {
             correlator.handle_timeout(due);
             verdicts.extend(std::iter::from_fn(|| correlator.poll_verdict()));
+            notices.extend(std::iter::from_fn(|| correlator.poll_notice()));
         }
     };
     for event in events {
@@ -47,7 +49,7 @@ fn judge(events: &[Event]) -> Vec<Verdict> {
         correlator.handle_event(event.clone());
     }
     pass(&mut correlator, Timestamp(u64::MAX));
-    verdicts
+    (verdicts, notices)
 }
 
 fn word(value: impl serde::Serialize) -> String {
@@ -57,9 +59,12 @@ fn word(value: impl serde::Serialize) -> String {
 
 /// A verdict in the words that the expectation uses, so that a difference shows both.
 fn told(verdict: &Verdict, expected: &str) -> String {
+    let got = match verdict.kind {
+        Kind::Answer => verdict.status.to_string(),
+        Kind::Silent => word(verdict.kind),
+    };
     let mut told = format!(
-        "{} {} {} {}",
-        verdict.status,
+        "{got} {} {} {}",
         word(verdict.symptom),
         verdict.cause,
         word(verdict.confidence)
@@ -85,6 +90,64 @@ fn told(verdict: &Verdict, expected: &str) -> String {
     told
 }
 
+/// A notice in the words that the expectation uses.
+fn noticed(notice: &Notice) -> String {
+    match notice {
+        Notice::NearMiss(near) => format!(
+            "near-miss {} {} {} {}",
+            word(near.outcome),
+            word(near.symptom),
+            near.cause,
+            word(near.confidence)
+        ),
+    }
+}
+
+/// All that a notice says.
+fn words(notice: &Notice) -> Vec<String> {
+    let object = match notice {
+        Notice::NearMiss(near) => serde_json::to_string(near),
+    };
+    vec![object.unwrap()]
+}
+
+fn is_notice(line: &str) -> bool {
+    ["near-miss ", "warning ", "deploy "]
+        .iter()
+        .any(|word| line.starts_with(word))
+}
+
+/// An expected line, and the words that must be in what it stands for.
+type Expected<'a> = (&'a str, Vec<&'a str>);
+
+fn expectations(ending: &str) -> (Vec<Expected<'_>>, Vec<Expected<'_>>) {
+    let mut all: Vec<Expected> = Vec::new();
+    for line in lines(ending).filter(|line| *line != "nothing") {
+        match line.strip_prefix("says ") {
+            Some(words) => all.last_mut().unwrap().1.push(words),
+            None => all.push((line, Vec::new())),
+        }
+    }
+    all.into_iter().partition(|(line, _)| is_notice(line))
+}
+
+/// Whether what was found is what was expected, and says what it must.
+fn compare(found: &[(String, Vec<String>)], expected: &[Expected]) -> Result<(), String> {
+    let told: Vec<&str> = found.iter().map(|(told, _)| told.as_str()).collect();
+    let wanted: Vec<&str> = expected.iter().map(|(line, _)| *line).collect();
+    if told != wanted {
+        return Err(format!("{told:?}, not {wanted:?}: {found:#?}"));
+    }
+    for ((_, all), (_, says)) in found.iter().zip(expected) {
+        for words in says {
+            if !all.iter().any(|text| text.contains(words)) {
+                return Err(format!("'{words}' is not in {all:#?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What is wrong with a story, if anything.
 fn check(path: &Path) -> Option<String> {
     let text = std::fs::read_to_string(path).unwrap();
@@ -92,31 +155,25 @@ fn check(path: &Path) -> Option<String> {
     let (story, ending) = text
         .split_once("\n----\n")
         .unwrap_or_else(|| panic!("{name}: no ----"));
-    let verdicts = judge(&events(path, story));
-    let mut expected = Vec::new();
-    let mut says = Vec::new();
-    for line in lines(ending).filter(|line| *line != "nothing") {
-        match line.strip_prefix("says ") {
-            Some(words) => says.push((expected.len() - 1, words)),
-            None => expected.push(line),
-        }
-    }
-    let found: Vec<String> = verdicts
+    let (verdicts, notices) = judge(&events(path, story));
+    let (besides, expected) = expectations(ending);
+    let found: Vec<_> = verdicts
         .iter()
         .enumerate()
-        .map(|(index, verdict)| told(verdict, expected.get(index).copied().unwrap_or_default()))
+        .map(|(index, verdict)| {
+            let line = expected.get(index).map_or("", |(line, _)| *line);
+            let mut all = vec![verdict.sentence.clone(), verdict.remedy.clone()];
+            all.extend(verdict.evidence.iter().map(|fact| fact.fact.clone()));
+            (told(verdict, line), all)
+        })
         .collect();
-    if found != expected {
-        return Some(format!(
-            "{name}: {found:?}, not {expected:?}: {verdicts:#?}"
-        ));
-    }
-    for (index, words) in says {
-        let verdict = &verdicts[index];
-        let mut all = vec![verdict.sentence.clone(), verdict.remedy.clone()];
-        all.extend(verdict.evidence.iter().map(|fact| fact.fact.clone()));
-        if !all.iter().any(|text| text.contains(words)) {
-            return Some(format!("{name}: '{words}' is not in {all:#?}"));
+    let noticed: Vec<_> = notices
+        .iter()
+        .map(|one| (noticed(one), words(one)))
+        .collect();
+    for (found, expected) in [(&found, &expected), (&noticed, &besides)] {
+        if let Err(wrong) = compare(found, expected) {
+            return Some(format!("{name}: {wrong}"));
         }
     }
     let sorted = |verdict: &Verdict| verdict.evidence.is_sorted_by_key(|fact| fact.at_ms);
@@ -159,7 +216,11 @@ fn the_same_story_is_told_in_the_same_words() {
     for path in stories() {
         let text = std::fs::read_to_string(&path).unwrap();
         let events = events(&path, text.split_once("\n----\n").unwrap().0);
-        let tell = || serde_json::to_string(&judge(&events)).unwrap();
+        let tell = || {
+            let (verdicts, notices) = judge(&events);
+            let notices: Vec<_> = notices.iter().flat_map(words).collect();
+            (serde_json::to_string(&verdicts).unwrap(), notices)
+        };
         assert_eq!(tell(), tell(), "{}", path.display());
     }
 }

@@ -59,6 +59,7 @@ struct Row {
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let options = Options {
         statuses: vec![502],
+        silent: false,
         force_egress: arguments.force_egress,
     };
     let mut show = Show::open(arguments, Live::start(&options, None)?)?;
@@ -108,7 +109,7 @@ impl Show {
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                _ = turns.tick() => self.unclaimed.extend(self.live.turn()?),
+                _ = turns.tick() => self.unclaimed.extend(self.live.answers()?),
             }
         }
     }
@@ -159,7 +160,7 @@ impl Show {
         let end = Instant::now() + patience;
         while Instant::now() < end {
             tokio::time::sleep(TURN).await;
-            self.unclaimed.extend(self.live.turn()?);
+            self.unclaimed.extend(self.live.answers()?);
             let ours = |verdict: &Verdict| Some(&verdict.client) == client.as_ref();
             if let Some(at) = self.unclaimed.iter().position(ours) {
                 return Ok(Some(self.unclaimed.remove(at)));

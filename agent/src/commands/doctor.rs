@@ -121,6 +121,7 @@ fn attach() -> anyhow::Result<Kernel> {
     privilege::check()?;
     Kernel::attach(&Options {
         statuses: vec![502],
+        silent: false,
         force_egress: false,
     })
 }

@@ -8,6 +8,7 @@ pub mod man;
 pub mod record;
 pub mod replay;
 pub mod says;
+mod teller;
 pub mod watch;
 
 use anyhow::Context as _;

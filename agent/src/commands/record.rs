@@ -33,7 +33,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             () = &mut stop => break,
-            _ = turns.tick() => answers += live.turn()?.len(),
+            _ = turns.tick() => answers += live.answers()?.len(),
         }
     }
     answers += live.last_turns().await?.len();

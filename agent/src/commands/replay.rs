@@ -1,19 +1,16 @@
 //! `replay`: a recording's verdicts again, without root and without a kernel.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use probe502_core::cause::Cause;
 use probe502_core::correlator::{Correlator, Settings};
-use probe502_core::units::Timestamp;
 
-use super::watch;
-use crate::cli::Choice;
+use super::teller::Teller;
+use crate::cli::{Besides, Choice};
 use crate::filter::Filter;
-use crate::output::{Form, Output};
+use crate::output::Form;
 use crate::recording::Recording;
 
 /// Judge a recording again: the same verdicts anywhere, without root
@@ -24,6 +21,11 @@ pub struct Arguments {
     pub file: PathBuf,
     #[command(flatten)]
     pub choice: Choice,
+    #[command(flatten)]
+    pub besides: Besides,
+    /// Tell failures without a status too
+    #[arg(long)]
+    pub silent: bool,
     /// Only these status codes
     #[arg(long, value_name = "CODE", value_delimiter = ',')]
     pub status: Vec<u16>,
@@ -38,18 +40,18 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let recording = Recording::open(input(arguments)?).with_context(named)?;
     let filter = Filter {
         statuses: arguments.status.clone(),
+        silent: arguments.silent,
         ..arguments.choice.filter()
     };
-    let mut output = Output::stdout(arguments.output);
+    let mut teller = Teller::new(filter, arguments.besides, arguments.output);
     let mut correlator = Correlator::new(Settings::default());
-    let mut causes = BTreeMap::new();
     for event in recording {
         correlator.handle_event(event.with_context(named)?);
-        tell(&mut correlator, &filter, &mut output, &mut causes)?;
+        tell(&mut correlator, &mut teller)?;
     }
-    correlator.handle_timeout(Timestamp(u64::MAX));
-    tell(&mut correlator, &filter, &mut output, &mut causes)?;
-    eprintln!("{}", watch::summary(&causes, 0));
+    correlator.handle_end();
+    tell(&mut correlator, &mut teller)?;
+    eprintln!("{}", teller.summary(0));
     Ok(())
 }
 
@@ -62,17 +64,12 @@ fn input(arguments: &Arguments) -> anyhow::Result<Box<dyn Read>> {
     Ok(Box::new(file))
 }
 
-fn tell(
-    correlator: &mut Correlator,
-    filter: &Filter,
-    output: &mut Output<std::io::Stdout>,
-    causes: &mut BTreeMap<Cause, u64>,
-) -> anyhow::Result<()> {
+fn tell(correlator: &mut Correlator, teller: &mut Teller) -> anyhow::Result<()> {
     while let Some(verdict) = correlator.poll_verdict() {
-        if filter.passes(&verdict) {
-            output.tell(&verdict)?;
-            *causes.entry(verdict.cause).or_default() += 1;
-        }
+        teller.tell(&verdict)?;
     }
-    output.flush().context("cannot write to stdout")
+    while let Some(notice) = correlator.poll_notice() {
+        teller.notice(&notice)?;
+    }
+    teller.flush()
 }

@@ -1,17 +1,16 @@
 //! `watch`: each failed answer as it happens.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use probe502_core::cause::Cause;
 use probe502_core::verdict::Verdict;
 use tokio::time::MissedTickBehavior;
 
-use crate::cli::{Choice, Sensing};
+use super::teller::Teller;
+use crate::cli::{Besides, Choice, Sensing};
 use crate::filter::Filter;
 use crate::live::{Live, TURN, Totals};
-use crate::output::{Form, Output};
+use crate::output::Form;
 use crate::recording::Recorder;
 use crate::stop;
 
@@ -22,6 +21,8 @@ pub struct Arguments {
     pub sensing: Sensing,
     #[command(flatten)]
     pub choice: Choice,
+    #[command(flatten)]
+    pub besides: Besides,
     /// Stop after this many answers
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max: Option<u64>,
@@ -56,21 +57,21 @@ pub fn create(path: &std::path::Path) -> anyhow::Result<Recorder> {
 }
 
 struct Watch {
-    filter: Filter,
-    output: Output<std::io::Stdout>,
+    teller: Teller,
     max: u64,
     told: u64,
-    causes: BTreeMap<Cause, u64>,
 }
 
 impl Watch {
     fn new(arguments: &Arguments) -> Self {
+        let filter = Filter {
+            silent: arguments.sensing.silent,
+            ..arguments.choice.filter()
+        };
         Self {
-            filter: arguments.choice.filter(),
-            output: Output::stdout(arguments.output),
+            teller: Teller::new(filter, arguments.besides, arguments.output),
             max: arguments.max.unwrap_or(u64::MAX),
             told: 0,
-            causes: BTreeMap::new(),
         }
     }
 
@@ -84,30 +85,34 @@ impl Watch {
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while self.told < self.max {
             tokio::select! {
-                () = &mut stop => return self.tell(live.last_turns().await?),
-                _ = turns.tick() => self.tell(live.turn()?)?,
+                () = &mut stop => {
+                    let last = live.last_turns().await?;
+                    return self.tell(last, live);
+                }
+                _ = turns.tick() => {
+                    let verdicts = live.turn()?;
+                    self.tell(verdicts, live)?;
+                }
             }
         }
         Ok(())
     }
 
-    fn tell(&mut self, verdicts: Vec<Verdict>) -> anyhow::Result<()> {
-        for verdict in verdicts
-            .iter()
-            .filter(|verdict| self.filter.passes(verdict))
-        {
+    fn tell(&mut self, verdicts: Vec<Verdict>, live: &mut Live) -> anyhow::Result<()> {
+        for verdict in verdicts {
             if self.told == self.max {
                 break;
             }
-            self.output.tell(verdict)?;
-            self.told += 1;
-            *self.causes.entry(verdict.cause).or_default() += 1;
+            self.told += u64::from(self.teller.tell(&verdict)?);
         }
-        self.output.flush().context("cannot write to stdout")
+        for notice in live.notices() {
+            self.teller.notice(&notice)?;
+        }
+        self.teller.flush()
     }
 
     fn summary(&self, totals: &Totals, stats: bool) {
-        eprintln!("{}", summary(&self.causes, totals.lost));
+        eprintln!("{}", self.teller.summary(totals.lost));
         if let Some(events) = totals.recorded {
             eprintln!("{events} events recorded");
         }
@@ -139,46 +144,4 @@ fn greeting(live: &Live, arguments: &Arguments) -> String {
     };
     let statuses = list(&arguments.sensing.status);
     format!("watching for {statuses} {ports}: {attached} hooks attached{missing}; Ctrl-C ends")
-}
-
-/// `3 failed answers: 2 listener.absent, 1 process.crash; no record lost`.
-pub fn summary(causes: &BTreeMap<Cause, u64>, lost: u64) -> String {
-    let mut ranked: Vec<_> = causes.iter().collect();
-    ranked.sort_by_key(|(cause, count)| (std::cmp::Reverse(**count), **cause));
-    let ranked: Vec<String> = ranked
-        .iter()
-        .map(|(cause, count)| format!("{count} {cause}"))
-        .collect();
-    let lost = match lost {
-        0 => "no record lost".to_owned(),
-        lost => format!("{lost} records lost"),
-    };
-    match causes.values().sum::<u64>() {
-        0 => format!("no failed answer; {lost}"),
-        1 => format!("1 failed answer: {}; {lost}", ranked.join(", ")),
-        many => format!("{many} failed answers: {}; {lost}", ranked.join(", ")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_summary_ranks_the_causes() {
-        let causes = [
-            (Cause::Crash, 1),
-            (Cause::ListenerAbsent, 4),
-            (Cause::Exit, 1),
-        ];
-        let told = summary(&causes.into_iter().collect(), 0);
-        assert_eq!(
-            told,
-            "6 failed answers: 4 listener.absent, 1 process.crash, 1 process.exit; no record lost"
-        );
-        assert_eq!(
-            summary(&BTreeMap::new(), 2),
-            "no failed answer; 2 records lost"
-        );
-    }
 }

@@ -3,6 +3,7 @@
 use probe502_common::{ABSENT, Layout};
 use zerocopy::FromZeros as _;
 
+use super::Options;
 use super::btf::KernelTypes;
 
 /// Why packets are dropped on purpose, or because a neighbour is silent (`net/dropreason-core.h`).
@@ -17,14 +18,15 @@ const DROPS: [&str; 6] = [
 
 /// Fills the read-only global of the kernel programs. A member that this kernel lacks is [`ABSENT`]:
 /// the programs then leave out what they would have read.
-pub fn of(types: &KernelTypes, statuses: &[u16]) -> Layout {
+pub fn of(types: &KernelTypes, options: &Options) -> Layout {
     let mut layout = Layout::new_zeroed();
     sockets(types, &mut layout);
     messages(types, &mut layout);
     packets(types, &mut layout);
     routes(types, &mut layout);
     tasks(types, &mut layout);
-    layout.statuses = bits(statuses);
+    layout.statuses = bits(&options.statuses);
+    layout.silent = u32::from(options.silent);
     layout
 }
 
@@ -179,7 +181,12 @@ mod tests {
             eprintln!("skipped: members may be absent before Linux 6.16");
             return;
         }
-        let layout = of(&types, &[502]);
+        let options = Options {
+            statuses: vec![502],
+            silent: false,
+            force_egress: false,
+        };
+        let layout = of(&types, &options);
         let members = size_of::<Layout>() / 4 - 12;
         let words = layout.as_bytes().chunks(4).take(members);
         let absent: Vec<usize> = words

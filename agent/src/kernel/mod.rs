@@ -27,6 +27,8 @@ const FLOOR: (u32, u32) = (5, 15);
 pub struct Options {
     /// Status codes of answers to report, 400 to 655.
     pub statuses: Vec<u16>,
+    /// Report answers that break after their header too.
+    pub silent: bool,
     /// Take answers from `cgroup_skb/egress` even where the cheaper hook exists.
     pub force_egress: bool,
 }
@@ -59,7 +61,7 @@ impl Kernel {
     pub fn attach(options: &Options) -> anyhow::Result<Self> {
         check_release(&rustix::system::uname().release().to_string_lossy())?;
         let types = KernelTypes::read()?;
-        let layout = layout::of(&types, &options.statuses);
+        let layout = layout::of(&types, options);
         let mut programs = EbpfLoader::new()
             .override_global("LAYOUT", layout.as_bytes(), true)
             .load(OBJECT)

@@ -3,7 +3,8 @@
 use probe502_core::cause::Cause;
 use probe502_core::units::{Pid, Timestamp};
 use probe502_core::verdict::{
-    Attempt, Confidence, Fact, Gateway, Join, Request, SCHEMA, Symptom, Upstream, Verdict, Who,
+    Attempt, Confidence, Fact, Gateway, Join, Kind, Request, SCHEMA, Symptom, Upstream, Verdict,
+    Who,
 };
 
 const SENTENCE: &str =
@@ -21,6 +22,7 @@ pub fn verdict() -> Verdict {
         id: "1f-2a".to_owned(),
         time: "2026-11-21T14:03:07.412345Z".to_owned(),
         answered_at: Timestamp(7_000_000_000),
+        kind: Kind::Answer,
         status: 502,
         symptom: Symptom::Reset,
         cause: Cause::OomCgroup,
@@ -50,13 +52,7 @@ pub fn verdict() -> Verdict {
             }),
         }),
         joined_by: Join::TaskOrder,
-        attempts: vec![Attempt {
-            addr: "10.4.1.7:8000".to_owned(),
-            symptom: Symptom::Reset,
-            reused: false,
-            began_ms: -4810.0,
-            ended_ms: -0.2,
-        }],
+        attempts: vec![attempt()],
         evidence: evidence(),
         lost: 0,
     }
@@ -73,4 +69,14 @@ fn evidence() -> Vec<Fact> {
             fact: "the request arrived".to_owned(),
         },
     ]
+}
+
+fn attempt() -> Attempt {
+    Attempt {
+        addr: "10.4.1.7:8000".to_owned(),
+        symptom: Symptom::Reset,
+        reused: false,
+        began_ms: -4810.0,
+        ended_ms: -0.2,
+    }
 }

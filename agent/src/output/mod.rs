@@ -1,6 +1,7 @@
 //! How verdicts are told: one file for each form.
 
 mod json;
+pub mod notice;
 pub mod page;
 pub mod paint;
 mod text;
@@ -11,6 +12,7 @@ pub mod example;
 
 use std::io::{self, Write};
 
+use probe502_core::notice::Notice;
 use probe502_core::verdict::Verdict;
 
 use paint::Paint;
@@ -53,6 +55,16 @@ impl<W: Write> Output<W> {
             Form::Text => text::block(verdict, self.paint),
             Form::Wide => wide::line(verdict, self.paint),
             Form::Json => json::line(verdict)?,
+        };
+        self.told.extend_from_slice(told.as_bytes());
+        Ok(())
+    }
+
+    /// Tells something besides a verdict, where its form is asked for.
+    pub fn tell_notice(&mut self, notice: &Notice) -> io::Result<()> {
+        let told = match self.form {
+            Form::Text | Form::Wide => notice::text(notice, self.paint),
+            Form::Json => notice::json(notice)?,
         };
         self.told.extend_from_slice(told.as_bytes());
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use probe502_core::verdict::{Confidence, Request, Upstream, Verdict, Who};
+use probe502_core::verdict::{Confidence, Kind, Request, Upstream, Verdict, Who};
 
 use super::paint::{Paint, harmless};
 
@@ -19,7 +19,7 @@ fn write(out: &mut String, verdict: &Verdict, paint: Paint) -> std::fmt::Result 
         out,
         "{}  {}  {}   client {} → {}[{}] {}",
         time(verdict),
-        paint.red(&verdict.status.to_string()),
+        paint.red(&got(verdict)),
         paint.bold(&request(&verdict.request)),
         harmless(&verdict.client),
         harmless(&verdict.gateway.who.comm),
@@ -68,11 +68,21 @@ fn write(out: &mut String, verdict: &Verdict, paint: Paint) -> std::fmt::Result 
 
 /// `14:03:07.412`, UTC.
 pub fn time(verdict: &Verdict) -> &str {
-    let clock = verdict
-        .time
-        .split_once('T')
-        .map_or(verdict.time.as_str(), |(_, clock)| clock);
+    clock(&verdict.time)
+}
+
+/// A date's time of day, to the millisecond.
+pub fn clock(date: &str) -> &str {
+    let clock = date.split_once('T').map_or(date, |(_, clock)| clock);
     clock.get(..12).unwrap_or(clock)
+}
+
+/// The status, or what came instead of one.
+pub fn got(verdict: &Verdict) -> String {
+    match verdict.kind {
+        Kind::Answer => verdict.status.to_string(),
+        Kind::Silent => "closed".to_owned(),
+    }
 }
 
 /// `POST /orders`, as far as it was seen.

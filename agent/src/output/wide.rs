@@ -14,7 +14,7 @@ pub fn line(verdict: &Verdict, paint: Paint) -> String {
     format!(
         "{}  {}  {:<27} {:<8}  {}[{}] → {}  {}  {}\n",
         text::time(verdict),
-        paint.red(&verdict.status.to_string()),
+        paint.red(&text::got(verdict)),
         verdict.cause.id(),
         paint.confidence(verdict.confidence, text::confidence(verdict.confidence)),
         harmless(&verdict.gateway.who.comm),

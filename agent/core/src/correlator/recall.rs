@@ -1,0 +1,53 @@
+//! What an answer waits for, and what it leaves behind for the answers after it.
+
+use std::time::Duration;
+
+use super::Correlator;
+use crate::connections::names_of_accepted;
+use crate::evidence::{Evidence, Failure};
+use crate::joining::{Answer, Joined};
+use crate::units::{Pid, Timestamp};
+
+impl Correlator {
+    /// Until when a late fact may change the verdict, and whose exit it would be.
+    pub(super) fn grace(&self, evidence: &Evidence) -> Option<(Timestamp, Option<Pid>)> {
+        let at = evidence.answer.at;
+        if let Some(pid) = evidence.may_yet_exit() {
+            return Some((at.plus(self.settings.late_exit), Some(pid)));
+        }
+        // From the kill, not from the answer: a death may itself have been waited for.
+        let died = evidence.ending.as_ref().map(|ending| ending.at.max(at));
+        let told = died.filter(|_| evidence.may_yet_be_told());
+        told.map(|died| (died.plus(self.settings.oom_report), None))
+    }
+
+    /// An upstream that answers an error to a gateway on this host: the gateway's answer counts.
+    pub(super) fn is_upstreams_own(&self, answer: &Answer) -> bool {
+        let mut names = names_of_accepted(&answer.flow).into_iter();
+        let Some((heard, hearer)) = names.find_map(|name| self.hearers.get(&name)) else {
+            return false;
+        };
+        let near = Duration::from_secs(1);
+        let is_this = heard.since(answer.at) <= near && answer.at.since(*heard) <= near;
+        // Whoever never answers so itself is a client, though it may listen for others.
+        let is_gateway = self.gateways.get(&hearer.pid).is_some();
+        is_this && hearer.pid != answer.task.pid && is_gateway
+    }
+
+    pub(super) fn remember_failure(&mut self, number: u64, answer: &Answer, joined: &Joined) {
+        self.habits.joined(answer, joined);
+        let Some(attempt) = joined.attempts.last().filter(|one| one.relayed.is_none()) else {
+            return;
+        };
+        let failure = Failure {
+            at: attempt.at,
+            task: answer.task.clone(),
+            port: answer.flow.local.port(),
+            upstream: attempt.flow.remote,
+            tried: joined.attempts.iter().map(|one| one.flow.remote).collect(),
+            symptom: attempt.symptom(),
+            cause: None,
+        };
+        self.memory.fail(number, failure);
+    }
+}

@@ -1,0 +1,56 @@
+//! What spans more than one answer, and when it is told.
+
+use std::collections::VecDeque;
+
+use crate::attempts::Attempts;
+use crate::event::Flow;
+use crate::memory::Memory;
+use crate::near::Nears;
+use crate::notice::Notice;
+use crate::units::Timestamp;
+
+/// Everything besides verdicts.
+#[derive(Debug, Default)]
+pub struct Stories {
+    nears: Nears,
+    notices: VecDeque<Notice>,
+    acted: bool,
+}
+
+impl Stories {
+    /// A retry was answered.
+    pub fn rescued(&mut self, at: Timestamp, by: &Flow) {
+        self.nears.rescue(at, by);
+    }
+
+    /// Takes in what the last event added.
+    pub fn follow(&mut self, attempts: &mut Attempts) {
+        while let Some(attempt) = attempts.poll_added() {
+            self.nears.expect(attempt);
+        }
+    }
+
+    /// Lets time pass.
+    pub fn pass(&mut self, now: Timestamp, attempts: &mut Attempts, memory: &Memory) {
+        let (nears, decided) = self.nears.pass(now, attempts, memory);
+        self.acted |= decided;
+        let nears = nears.into_iter().map(Box::new).map(Notice::NearMiss);
+        self.notices.extend(nears);
+    }
+
+    /// When something is next due.
+    #[must_use]
+    pub fn due(&self) -> Option<Timestamp> {
+        self.nears.due()
+    }
+
+    /// The next to tell.
+    pub fn poll(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    /// Whether time decided anything since this was last asked.
+    pub fn has_acted(&mut self) -> bool {
+        std::mem::take(&mut self.acted)
+    }
+}

@@ -1,0 +1,112 @@
+//! What each thread let go of last: the order by which a retry or an answer finds its failed attempt.
+
+use aya_ebpf::{macros::map, maps::LruHashMap};
+use probe502_common::role;
+
+use crate::{
+    afterwards,
+    connection::{Connection, HOLDER, OTHER_END, now},
+    kernel,
+    layout::layout,
+};
+
+/// For each thread, the dialled connection that it let go of last, until it dials, asks or answers.
+/// Full: the least recently used thread is forgotten.
+#[map]
+static LET_GO: LruHashMap<u32, LetGo> = LruHashMap::with_max_entries(4096, 0);
+
+#[repr(C)]
+struct LetGo {
+    cookie: u64,
+    at: u64,
+    /// 1 where a request had no answer on it, or it never became a connection.
+    failed: u64,
+}
+
+/// The connection that a thread had let go of, 0 none, and whether it had failed.
+#[derive(Clone, Copy)]
+pub struct Before {
+    pub cookie: u64,
+    pub failed: bool,
+}
+
+const NOTHING_BEFORE: Before = Before {
+    cookie: 0,
+    failed: false,
+};
+
+/// An event loop dials the next server as it handles the failure of the last. Nanoseconds.
+pub const RETRY: u64 = 1_000_000;
+/// A busy host may take the processor from a thread between a failure and its answer.
+pub const ANSWER: u64 = 200_000_000;
+
+/// The running thread let go of a dialled connection.
+#[inline(always)]
+fn note_let_go(cookie: u64, failed: bool) {
+    let (tid, at) = (kernel::tid(kernel::current()), now());
+    let failed = u64::from(failed);
+    if let Some(place) = LET_GO.get_ptr_mut(tid) {
+        // SAFETY: only this thread writes its own element, and it is running this program.
+        unsafe { *place = LetGo { cookie, at, failed } };
+    } else {
+        let noted = &LetGo { cookie, at, failed };
+        // Full of busy threads: then this one's order is not known.
+        let _ = LET_GO.insert(tid, noted, 0);
+    }
+}
+
+/// What the thread let go of last, if that was `within` a time; it counts once.
+#[inline(always)]
+pub fn take_let_go(tid: u32, within: u64) -> Before {
+    let Some(place) = LET_GO.get_ptr_mut(tid) else {
+        return NOTHING_BEFORE;
+    };
+    // SAFETY: only this thread writes its own element, and it is running this program.
+    let noted = unsafe { &mut *place };
+    let cookie = core::mem::take(&mut noted.cookie);
+    if cookie != 0 && now().saturating_sub(noted.at) <= within {
+        let failed = noted.failed == 1;
+        Before { cookie, failed }
+    } else {
+        NOTHING_BEFORE
+    }
+}
+
+/// Whether the thread has let go of a connection and not dialled, asked or answered since.
+#[inline(always)]
+pub fn has_let_go(tid: u32) -> bool {
+    let noted = LET_GO.get_ptr(tid);
+    // SAFETY: only this thread writes its own element, and it is running this program.
+    noted.is_some_and(|noted| unsafe { (*noted).cookie } != 0)
+}
+
+/// A connection that is worth something ended; `told`: as a failure.
+#[inline(always)]
+pub fn note_end(connection: &mut Connection, told: bool) {
+    if connection.role != role::ACCEPTED {
+        note_let_go(connection.cookie, told);
+    } else if told {
+        stand_for_answer(connection);
+    }
+}
+
+/// A request was not answered, or not to its end, and its holder let go of it first: in place of an
+/// answer, with what its thread let go of just before.
+#[inline(always)]
+fn stand_for_answer(connection: &mut Connection) {
+    let cut = connection.speaker == OTHER_END || layout!(silent) == 1;
+    if cut && !connection.was_left() {
+        let tid = kernel::tid(kernel::current());
+        connection.before = take_let_go(tid, ANSWER).cookie;
+        afterwards::note_failure(connection);
+    }
+}
+
+/// Under `--silent`: its holder closed it as it answered, right after it let go of another one.
+#[inline(always)]
+pub fn broken_off(connection: &Connection) -> bool {
+    layout!(silent) == 1
+        && connection.speaker == HOLDER
+        && !connection.was_left()
+        && has_let_go(kernel::tid(kernel::current()))
+}

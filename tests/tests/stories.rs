@@ -1,0 +1,102 @@
+//! What is told besides failed answers: near misses, failures without a status.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use probe502_tests::agent::{Agent, Report, Seen};
+use probe502_tests::client::{Client, next_id};
+use probe502_tests::firewall::Firewall;
+use probe502_tests::gateways::{Gateway, Kind};
+use probe502_tests::nginx::{Nginx, Plan, free_port};
+use probe502_tests::schema;
+use probe502_tests::skip::{skip, unable};
+use probe502_tests::upstream::Upstream;
+
+const SOON: Duration = Duration::from_secs(4);
+
+fn watch(port: u16, options: &[&str]) -> Result<Agent> {
+    Agent::watch(&[&["--port", &port.to_string()], options].concat())
+}
+
+fn lines(seen: &[Seen]) -> String {
+    seen.iter().map(|seen| seen.line.clone() + "\n").collect()
+}
+
+fn of<'a>(report: &'a Report, schema: &str) -> Vec<&'a Seen> {
+    let notices = report.notices.iter();
+    notices
+        .filter(|seen| seen.field("/schema") == schema)
+        .collect()
+}
+
+#[test]
+fn a_failure_that_a_retry_hid_is_a_near_miss() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let (live, dead) = (Upstream::faulty(&[])?, free_port("127.0.0.1")?);
+    let upstreams = vec![format!("127.0.0.1:{dead} max_fails=0"), live.addr.clone()];
+    let gateway = Nginx::start(&Plan {
+        upstreams,
+        ..Plan::before("")
+    })?;
+    let agent = watch(gateway.port(), &["--near-misses"])?;
+    for _ in 0..8 {
+        ensure!(gateway.get("/ok")?.status == 200);
+    }
+    let near = |seen: &Seen| seen.field("/attempt/addr").ends_with(&format!(":{dead}"));
+    agent.notice(SOON, near).context("no near miss")?;
+    std::thread::sleep(SOON);
+    let report = agent.finish()?;
+    let hidden = gateway.log().matches("connect() failed").count();
+    ensure!(report.verdicts.is_empty(), "{}", report.output);
+    let nears = of(&report, "probe502.near-miss/1");
+    ensure!(
+        hidden > 0 && nears.len() == hidden,
+        "{hidden} hidden: {}",
+        report.output
+    );
+    for near in nears {
+        let right = near.field("/cause") == "listener.absent"
+            && near.field("/outcome") == "rescued"
+            && near.field("/rescue/addr") == live.addr;
+        ensure!(right, "{}", near.line);
+    }
+    let counted = format!("near misses, rescued by a retry: {hidden} listener.absent");
+    ensure!(report.messages.contains(&counted), "{}", report.messages);
+    schema::check("near-miss", &lines(&report.notices))
+}
+
+/// HAProxy closes a kept client connection empty when a pooled connection dies under its request.
+#[test]
+fn a_connection_closed_empty_is_a_silent_failure() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    if let Err(reason) = Kind::Haproxy.program() {
+        skip(&format!("{reason:#}"));
+        return Ok(());
+    }
+    let upstream = Upstream::faulty(&["--share", "threads", "--idle", "0.5"])?;
+    let gateway = Gateway::before(Kind::Haproxy, &upstream.addr)?;
+    let agent = watch(gateway.port(), &["--silent"])?;
+    let mut client = Client::connect(gateway.addr)?;
+    ensure!(client.get("/ok")?.status == 200, "the pool was not warmed");
+    let rule = format!("tcp sport {} tcp flags & fin == fin drop", upstream.port);
+    let firewall = Firewall::rule("output", &rule)?;
+    upstream.hears("idle-closed")?;
+    let path = format!("/fault/ok/{}", next_id());
+    let asked = client.post(&path);
+    drop(firewall);
+    ensure!(asked.is_err(), "the client has an answer: {asked:?}");
+    let told = agent.verdict(SOON, |seen| seen.field("/request/path") == path);
+    let told = told.with_context(|| format!("no verdict: {}", agent.messages()))?;
+    let right = told.field("/kind") == "silent"
+        && told.verdict["status"] == 0
+        && told.field("/cause") == "keepalive.race"
+        && told.field("/confidence") == "proven";
+    ensure!(right, "{}", told.line);
+    let report = agent.finish()?;
+    ensure!(report.verdicts.len() == 1, "{}", report.output);
+    schema::check("verdict", &lines(&report.verdicts))
+}
