@@ -46,6 +46,12 @@ impl Netns {
         self.address(2)
     }
 
+    /// Our end's address, by which it reaches everything else.
+    #[must_use]
+    pub fn router(&self) -> String {
+        self.address(1)
+    }
+
     /// An address of its subnet that nobody has; that is found out within half a second.
     ///
     /// # Errors
