@@ -42,6 +42,8 @@ pub struct Attempt {
     pub flow: Flow,
     /// The status that was heard on it, where a watched one was.
     pub relayed: Option<u16>,
+    /// An answer counts it among its tries by order alone; another's it may be.
+    pub claimed: bool,
 }
 
 impl Attempt {
@@ -244,6 +246,13 @@ impl Attempts {
         self.waiting.remove(&(pid, number))
     }
 
+    /// An answer counts it among its tries, and leaves it to whom it may belong.
+    pub fn claim(&mut self, pid: Pid, number: u64) -> Option<Attempt> {
+        let attempt = self.waiting.get_mut(&(pid, number))?;
+        attempt.claimed = true;
+        Some(attempt.clone())
+    }
+
     /// It was taken, and another answer may have a better claim.
     pub fn doubt(&mut self, attempt: &Attempt) {
         let key = (attempt.pid, attempt.number);
@@ -293,6 +302,7 @@ impl Attempts {
                 tid,
                 flow,
                 relayed,
+                claimed: false,
             },
         );
     }

@@ -252,7 +252,12 @@ impl Correlator {
         if let Some(attempt) = deciding {
             self.asking.why(at, attempt, &self.memory);
         }
-        let due = at.plus(self.settings.least);
+        let scattered = joined.is_none() && hops;
+        let due = at.plus(if scattered {
+            self.settings.scattered
+        } else {
+            self.settings.least
+        });
         self.waiting.insert(
             (due, self.next),
             Waiting {

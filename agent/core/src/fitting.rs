@@ -13,6 +13,11 @@ pub const SLACK: Duration = Duration::from_millis(1);
 /// How long a thread takes at most from a failed attempt to the answer or to the next attempt, when
 /// it does nothing else: beyond, order alone proves nothing.
 pub const AT_ONCE: Duration = Duration::from_millis(5);
+/// How long before its answer an attempt ended at most that is joined by time alone: a gateway answers
+/// in the same millisecond, a busy one later.
+const NEAR: Duration = Duration::from_millis(50);
+/// How long after its request a lone try begins at most, or half of the time that it waited.
+const BEGUN: Duration = Duration::from_millis(250);
 /// How an attempt's request line compares with the answer's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line {
@@ -36,6 +41,19 @@ pub fn follows(first: &Attempt, next: &Attempt) -> bool {
         && next.at >= first.at
         && one.port() == other.port()
         && one.is_ipv4() != other.is_ipv4()
+}
+
+/// Whether an attempt took its place in the request as a lone try does: begun as the request came, and
+/// ended as the answer left. Another request's may lie within a long one's time.
+#[must_use]
+pub fn is_near(answer: &Answer, attempt: &Attempt) -> bool {
+    let waited = match (arrival(answer), attempt.began()) {
+        (Some(arrived), Some(began)) => began.since(arrived),
+        (_, _) => Duration::ZERO,
+    };
+    let outstanding = arrival(answer).map_or(Duration::ZERO, |arrived| answer.at.since(arrived));
+    let soon = waited <= BEGUN || waited <= outstanding / 2;
+    soon && answer.at.since(attempt.at) <= NEAR
 }
 
 /// Whether an attempt lies within the request: begun after it arrived, ended by `until`.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::attempts::{Attempt, Attempts};
 use crate::event::{Flow, Task};
-use crate::fitting::{AT_ONCE, Line, SLACK, fits, follows, line};
+use crate::fitting::{AT_ONCE, Line, SLACK, fits, follows, is_near, line};
 use crate::units::Timestamp;
 use crate::verdict::{Join, Kind};
 
@@ -13,9 +13,6 @@ use crate::verdict::{Join, Kind};
 const HELD_UP: Duration = Duration::from_millis(200);
 /// How soon an event loop dials again: nginx took 20 to 60 µs.
 const IN_TURN: Duration = Duration::from_micros(300);
-/// How long before its answer an attempt ended at most that is joined by time alone: a gateway answers
-/// in the same millisecond, a busy one later.
-const NEAR: Duration = Duration::from_millis(50);
 /// Attempts that are compared, where several fit.
 const RIVALS: usize = 16;
 /// HAProxy waits a second before it dials again (its configuration manual, `retries`).
@@ -198,8 +195,7 @@ pub fn join_late(answer: &Answer, attempts: &mut Attempts, now: Timestamp) -> Op
         .of(answer.task.pid)
         .filter(|attempt| {
             let other = line(answer, attempt) == Line::Differs;
-            let near = answer.at.since(attempt.at) <= NEAR;
-            fits(answer, attempt, now) && near && !attempt.is_weak() && !other
+            fits(answer, attempt, now) && is_near(answer, attempt) && !attempt.is_weak() && !other
         })
         .collect();
     // The one that began first: a later answer's window may still hold the others.
@@ -331,8 +327,13 @@ fn take(
         }
     }
     let mut earliest = current.clone();
-    while let Some(before) = before(answer, attempts, &earliest) {
-        let Some(attempt) = attempts.spend(pid, before) else {
+    while let Some((before, sure)) = before(answer, attempts, &earliest) {
+        let taken = if sure {
+            attempts.spend(pid, before)
+        } else {
+            attempts.claim(pid, before)
+        };
+        let Some(attempt) = taken else {
             break;
         };
         earliest = attempt.clone();
@@ -350,19 +351,21 @@ fn take(
     }
 }
 
-/// The try of the same request that came right before.
-fn before(answer: &Answer, attempts: &Attempts, next: &Attempt) -> Option<u64> {
+/// The try of the same request that came right before, and whether it is nobody else's.
+fn before(answer: &Answer, attempts: &Attempts, next: &Attempt) -> Option<(u64, bool)> {
     let began = next.began()?;
     let earlier = |attempt: &&Attempt| {
         attempt.number != next.number
+            && !attempt.claimed
             && attempt.at <= began.plus(Duration::from_micros(50))
             && fits(answer, attempt, answer.at)
             && !attempt.is_weak()
             && belongs(answer, attempt, next, began.since(attempt.at))
     };
     let own = attempts.of(answer.task.pid).filter(earlier);
-    own.max_by_key(|attempt| attempt.at)
-        .map(|attempt| attempt.number)
+    let last = own.max_by_key(|attempt| attempt.at)?;
+    let sure = answer.orderly || line(answer, last) == Line::Same;
+    Some((last.number, sure))
 }
 
 /// Whether an earlier try and the next, begun so long after it, are one request's. An event loop

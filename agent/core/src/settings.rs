@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Settings {
     /// Every answer: the same drain may still hold its kernel facts.
     pub least: Duration,
+    /// Where requests change threads: another may yet let go of what failed.
+    pub scattered: Duration,
     /// Where the kernel log has yet to tell of an OOM kill.
     pub oom_report: Duration,
     /// Where the upstream process may yet exit: an interpreter closes 30–230 ms before it does.
@@ -19,6 +21,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             least: Duration::from_millis(30),
+            scattered: Duration::from_millis(90),
             oom_report: Duration::from_millis(80),
             late_exit: Duration::from_millis(800),
             look: Duration::from_millis(40),
