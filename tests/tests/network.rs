@@ -10,6 +10,7 @@ use probe502_tests::firewall::Firewall;
 use probe502_tests::netns::Netns;
 use probe502_tests::nginx::{Nginx, Plan};
 use probe502_tests::route::Route;
+use probe502_tests::running::Running;
 use probe502_tests::skip::unable;
 use probe502_tests::upstream::{Upstream, programs};
 use probe502_tests::watch::{Sure, Watch};
@@ -173,6 +174,26 @@ fn no_local_port_is_left() -> Result<()> {
         ..Plan::before(&upstream.addr)
     })?;
     answers(&gateway, "proxy.ports-exhausted", Sure::Proven)
+}
+
+#[test]
+fn a_reset_that_the_upstream_did_not_send() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let upstream = Upstream::faulty(&["--share", "threads"])?;
+    let gateway = Nginx::before(&upstream.addr)?;
+    let mut watch = Watch::with(&gateway, &STATUSES)?;
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg("-B").arg(programs().join("forge.py"));
+    let forger = Running::start(command.arg(upstream.port.to_string()))?;
+    let ready = forger
+        .out
+        .wait(Duration::from_secs(10), |line| line == "listening");
+    ensure!(ready.is_some(), "{}", forger.err.text());
+    let answer = gateway.post(&format!("/fault/hold/{}", next_id()))?;
+    watch.expect(&answer, "net.reset-by-middlebox", Sure::Inferred);
+    watch.end().map(drop)
 }
 
 /// One request to an upstream that cannot be reached.
