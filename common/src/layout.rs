@@ -67,11 +67,16 @@ pub struct Layout {
     pub task_comm: u32,
     pub task_cred: u32,
     pub task_signal: u32,
+    pub task_group_leader: u32,
+    pub task_start_time: u32,
+    pub task_in_execve: u32,
     pub signal_live: u32,
     pub cred_uid: u32,
     pub siginfo_code: u32,
     /// The bit of `skc_ipv6only` in the byte at `sock_ipv6only`.
     pub ipv6only_bit: u32,
+    /// The bit of `in_execve` in the byte at `task_in_execve`.
+    pub in_execve_bit: u32,
     /// `SOCK_LINGER`'s bit number in `sk_flags`.
     pub linger_bit: u32,
     /// `ITER_IOVEC` and `ITER_UBUF` of `enum iter_type`; [`ABSENT`] where there is none.

@@ -91,6 +91,11 @@ pub mod flag {
     pub const SPEAKS_TLS: u16 = 2048;
     /// Another connection to the same address was answered with HTTP/1 in clear.
     pub const SPEAKS_HTTP: u16 = 4096;
+    /// The process that closed was born after the connection was established: it may have inherited
+    /// it from the process that serves it.
+    pub const INHERITED: u16 = 8192;
+    /// The task that closed was within `execve(2)`: what it let go of was a copy.
+    pub const EXECUTING: u16 = 16384;
 }
 
 /// What every record begins with.

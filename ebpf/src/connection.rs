@@ -325,6 +325,26 @@ pub fn fill(to: &mut Flow, from: &Connection, moment: &Moment) {
     to.heard_head = from.heard_head;
 }
 
+/// The flags that say whether the running task may hold a copy of what another process serves.
+#[inline(always)]
+pub fn copied(connection: &Connection) -> u16 {
+    if connection.role != role::ACCEPTED {
+        return 0;
+    }
+    let task = kernel::current();
+    let executing = if kernel::is_executing(task) {
+        flag::EXECUTING
+    } else {
+        0
+    };
+    let established = connection.established_at;
+    if established != 0 && kernel::born_at(task) > established {
+        executing | flag::INHERITED
+    } else {
+        executing
+    }
+}
+
 /// The flag that says whether the running task is dying.
 #[inline(always)]
 pub fn dying() -> u16 {

@@ -303,6 +303,21 @@ pub fn tgid(task: Kernel) -> u32 {
     task.read(layout!(task_tgid)).unwrap_or(0)
 }
 
+/// When a task's process was born, on the clock of every record.
+#[inline(always)]
+pub fn born_at(task: Kernel) -> u64 {
+    let leader = task.follow(layout!(task_group_leader));
+    leader
+        .and_then(|leader| leader.read(layout!(task_start_time)))
+        .unwrap_or(0)
+}
+
+#[inline(always)]
+pub fn is_executing(task: Kernel) -> bool {
+    let byte: u8 = task.read(layout!(task_in_execve)).unwrap_or(0);
+    byte >> (layout!(in_execve_bit) & 7) & 1 == 1
+}
+
 #[inline(always)]
 pub fn is_exiting(task: Kernel) -> bool {
     task.read::<u32>(layout!(task_flags)).unwrap_or(0) & PF_EXITING != 0

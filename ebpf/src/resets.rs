@@ -7,7 +7,7 @@ use aya_ebpf::{
     maps::PerCpuArray,
     programs::BtfTracePointContext,
 };
-use probe502_common::{Reset, Tuple, flag, kind, role};
+use probe502_common::{Reset, Tuple, flag, how, kind, role};
 
 use crate::{
     connection, emit, headers,
@@ -139,6 +139,31 @@ fn reset_heard(socket: *const c_void) -> Option<()> {
     connection.reset_at = connection::now();
     connection.flags |= flag::RESET_HEARD;
     keep_port(socket, connection)
+}
+
+/// The other end took away a request that had no answer yet; whoever holds it need not know for long.
+#[inline(always)]
+pub fn cut_off(connection: &connection::Connection, sock: Sock, state: u8) -> Option<()> {
+    let tcp = sock.tcp()?;
+    let received = connection.received(tcp);
+    let unanswered =
+        received != connection.received_mark && connection.speaker != connection::HOLDER;
+    if connection.role != role::ACCEPTED || !unanswered {
+        return None;
+    }
+    let moment = connection::Moment {
+        kind: kind::ENDED,
+        status: 0,
+        how: how::RELEASED,
+        state,
+        received,
+        written: tcp.written(),
+        unread: tcp.unread(),
+        flags: if sock.is_held() { flag::HELD } else { 0 },
+        acted: false,
+    };
+    connection::send(connection, &moment);
+    None
 }
 
 #[inline(always)]

@@ -14,7 +14,7 @@ use crate::{
     deferred, dials, emit, header, kernel,
     kernel::{Sock, TCP, TcpSock},
     messages::is_request,
-    order,
+    order, resets,
 };
 
 // net/tcp_states.h
@@ -184,7 +184,7 @@ fn closed(socket: *const c_void, sock: Sock, old: u8) -> Option<()> {
         connection.error = error;
         connection.ended_state = old;
         connection.count(sock.tcp()?);
-        return None;
+        return resets::cut_off(connection, sock, old);
     }
     // The sequence is chosen after the port (`tcp_v4_connect`).
     if old == SYN_SENT && !sock.is_closing() && sock.tcp()?.written() == 0 {
@@ -265,7 +265,7 @@ fn let_go(socket: *const c_void, sock: Sock, how: u8, state: u8) -> Option<()> {
         unread: tcp
             .unread()
             .saturating_sub(u32::from(connection.has(flag::FIN_HEARD))),
-        flags: connection::dying() | held,
+        flags: connection::dying() | held | connection::copied(connection),
         acted: true,
     };
     match worth {

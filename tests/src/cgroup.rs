@@ -1,4 +1,4 @@
-//! A memory cgroup with a hard limit: v1 where its controller is mounted, v2 else.
+//! Cgroups that limit memory or processor time, or freeze: v1 where the controller is mounted, v2 else.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,91 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::client::next_id;
+
+/// A group that holds its members back; thawed and removed when dropped.
+pub struct HoldingCgroup {
+    dir: PathBuf,
+    v1: bool,
+}
+
+impl HoldingCgroup {
+    /// One that freezes whoever is moved in.
+    ///
+    /// # Errors
+    /// When neither hierarchy can freeze.
+    pub fn frozen() -> Result<Self> {
+        let group = Self::make("freezer", "freezer.state")?;
+        group.freeze(true)?;
+        Ok(group)
+    }
+
+    /// One whose members share this many milliseconds of processor time in each tenth of a second.
+    ///
+    /// # Errors
+    /// When neither hierarchy has a processor controller for us.
+    pub fn throttled_to(milliseconds: u32) -> Result<Self> {
+        let group = Self::make("cpu", "cpu.cfs_quota_us")?;
+        let micros = milliseconds * 1000;
+        let (file, words) = if group.v1 {
+            ("cpu.cfs_quota_us", micros.to_string())
+        } else {
+            ("cpu.max", format!("{micros} 100000"))
+        };
+        fs::write(group.dir.join(file), words)?;
+        Ok(group)
+    }
+
+    fn make(controller: &str, file: &str) -> Result<Self> {
+        let name = format!("probe502-hold-{}-{}", std::process::id(), next_id());
+        let v1 = Path::new("/sys/fs/cgroup").join(controller);
+        let dir = v1.join(&name);
+        if v1.is_dir() && fs::create_dir(&dir).is_ok() && dir.join(file).exists() {
+            return Ok(Self { dir, v1: true });
+        }
+        let root = Path::new("/sys/fs/cgroup");
+        if controller == "cpu" {
+            fs::write(root.join("cgroup.subtree_control"), "+cpu").context("no cpu controller")?;
+        }
+        let dir = root.join(name);
+        fs::create_dir_all(&dir)?;
+        Ok(Self { dir, v1: false })
+    }
+
+    fn freeze(&self, hard: bool) -> Result<()> {
+        let (file, words) = match (self.v1, hard) {
+            (true, true) => ("freezer.state", "FROZEN"),
+            (true, false) => ("freezer.state", "THAWED"),
+            (false, true) => ("cgroup.freeze", "1"),
+            (false, false) => ("cgroup.freeze", "0"),
+        };
+        Ok(fs::write(self.dir.join(file), words)?)
+    }
+
+    /// Moves a process in.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn take(&self, pid: u32) -> Result<()> {
+        Ok(fs::write(self.dir.join("cgroup.procs"), pid.to_string())?)
+    }
+}
+
+impl Drop for HoldingCgroup {
+    fn drop(&mut self) {
+        let _ = self.freeze(false);
+        remove(&self.dir);
+    }
+}
+
+/// A member's death empties the group a moment after its exit is reaped.
+fn remove(dir: &Path) {
+    for _ in 0..100 {
+        if fs::remove_dir(dir).is_ok() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
 
 /// A group whose members are OOM-killed at the limit; removed when dropped.
 pub struct MemoryCgroup {
@@ -55,12 +140,6 @@ impl MemoryCgroup {
 
 impl Drop for MemoryCgroup {
     fn drop(&mut self) {
-        // A member's death empties the group a moment after its exit is reaped.
-        for _ in 0..100 {
-            if fs::remove_dir(&self.dir).is_ok() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        remove(&self.dir);
     }
 }

@@ -173,6 +173,19 @@ fn a_kill_by_a_container_runtime() -> Result<()> {
     stage.end()
 }
 
+#[test]
+fn a_kill_by_a_guard_of_the_memory() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let mut stage = Stage::faulty(&[])?;
+    let killed = stage.meanwhile("hold", |pid| as_runtime("earlyoom", "SIGKILL", pid))?;
+    stage
+        .watch
+        .expect(&killed, "process.oom.userspace", Sure::Proven);
+    stage.end()
+}
+
 /// No container runtime is installed here: its shim's name on a process that sends its signals.
 fn as_runtime(name: &str, number: &str, pid: u32) -> Result<()> {
     let words = [name, number, &pid.to_string()];

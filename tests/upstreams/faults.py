@@ -134,6 +134,23 @@ def hold_then_close(exchange):
     exchange.conn.close()
 
 
+def ask_another(exchange):
+    """Waits for another service that never answers: a database, say."""
+    other = socket.create_server(("127.0.0.1", 0))
+    asked = socket.create_connection(other.getsockname())
+    wire.say(f"holding {os.getpid()} {exchange.ident}")
+    wire.say(f"asked {other.getsockname()[1]}")
+    asked.recv(1)
+
+
+def spin(exchange):
+    """Computes for ten seconds."""
+    wire.say(f"holding {os.getpid()} {exchange.ident}")
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        pass
+
+
 def killed_by_master(exchange):
     exchange.tell_master(f"kill {os.getpid()} SIGKILL")
     time.sleep(10)
@@ -156,5 +173,5 @@ def ok(exchange):
 FAULTS = {function.__name__.replace("_", "-"): function for function in (
     close_without_answer, partial_status, partial_header, partial_header_reset, reset_linger, reset_unread, reset_unseen,
     malformed_header, header_too_big, says_502, says_503, segv, abort, exit_early, exit_late, unhandled,
-    oom, hold, hold_politely, hold_then_close, killed_by_master, cpu_limit, ok,
+    oom, hold, hold_politely, hold_then_close, ask_another, spin, killed_by_master, cpu_limit, ok,
 )}

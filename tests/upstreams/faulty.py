@@ -27,6 +27,8 @@ def options():
     parser.add_argument("--share", choices=["fork", "threads"], default="fork",
                         help="fork: a process a connection, so that a death spares the listener")
     parser.add_argument("--never-accept", action="store_true")
+    parser.add_argument("--no-descriptors", action="store_true", help="has as many files open as it may")
+    parser.add_argument("--late", type=float, default=0.0, help="seconds that it starts before it listens")
     return parser.parse_args()
 
 
@@ -83,6 +85,13 @@ def accept_in_child(listener, idle, masters_pipe):
     os._exit(0)
 
 
+def use_up_descriptors():
+    """Everything that is open now is all that may be."""
+    highest = os.dup(0)
+    os.close(highest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
 def serve_in_thread(conn, idle):
     thread = threading.Thread(target=serve, args=(conn, idle, None), daemon=True)
     thread.start()
@@ -105,7 +114,12 @@ def main():
     if args.share == "fork":
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     orders, masters_pipe = os.pipe()
+    if args.late:
+        wire.say(f"starting {args.host} {args.port}")
+        time.sleep(args.late)
     listeners = [listen(args.host, args.port, args.backlog)]
+    if args.no_descriptors:
+        use_up_descriptors()
     while True:
         watched = [] if args.never_accept else listeners
         ready, _, _ = select.select([*watched, 0, orders], [], [])
@@ -117,10 +131,15 @@ def main():
                 for order in lines.splitlines():
                     obey(order, args, listeners)
             elif source in listeners:
-                if args.share == "fork":
-                    accept_in_child(source, args.idle, masters_pipe)
-                else:
-                    serve_in_thread(source.accept()[0], args.idle)
+                try:
+                    if args.share == "fork":
+                        accept_in_child(source, args.idle, masters_pipe)
+                    else:
+                        serve_in_thread(source.accept()[0], args.idle)
+                except OSError as error:
+                    # As servers do: complain and try again.
+                    time.sleep(0.05)
+                    wire.say(f"accept failed: {error.errno}")
 
 
 if __name__ == "__main__":

@@ -151,7 +151,8 @@ impl Asking {
 
     /// The upstream's end was looked at: who holds it, or who should have accepted it?
     pub fn about_peer(&mut self, at: Timestamp, peer: &Peer, processes: &Processes) {
-        if peer.is_open() && !peer.held {
+        // A socket that was reset is found no more; its listener's holders are.
+        if !(peer.is_open() && peer.held) {
             let (netns, address) = (peer.netns, peer.local);
             self.look(at, Wish::Queue { netns, address });
         }

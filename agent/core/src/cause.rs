@@ -24,6 +24,8 @@ causes! {
     OomCgroup = "process.oom.cgroup",
     /// Killed because the host had no memory.
     OomHost = "process.oom.host",
+    /// A program that guards the memory killed it.
+    OomUserspace = "process.oom.userspace",
     /// Ended by its own fault: SIGSEGV, SIGABRT and their kin.
     Crash = "process.crash",
     /// Called `exit` with a request outstanding.
@@ -48,6 +50,12 @@ causes! {
     ListenerClosedQueued = "listener.closed-queued",
     /// The listener's accept queue was full.
     BacklogFull = "listener.backlog-full",
+    /// A listener came only after the gateway had dialled.
+    ListenerNotReady = "listener.not-ready",
+    /// The connection was queued and nobody accepted it.
+    ListenerNotAccepting = "listener.not-accepting",
+    /// Who should accept has no file descriptor left.
+    ListenerFdExhausted = "listener.fd-exhausted",
     /// The application closed the connection and sent nothing.
     AppClosedWithoutAnswer = "app.closed-without-answer",
     /// The application closed in the middle of the answer's header.
@@ -56,6 +64,8 @@ causes! {
     AppResetUnread = "app.reset-unread",
     /// The application closed with `SO_LINGER` 0.
     AppResetLinger = "app.reset-linger",
+    /// The application has the request and does not answer.
+    AppStalled = "app.stalled",
     /// The upstream's idle timer closed a pooled connection as a request went out on it.
     KeepaliveRace = "keepalive.race",
     /// A middlebox had forgotten a pooled connection.

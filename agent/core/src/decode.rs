@@ -19,7 +19,7 @@ const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 
 /// Every bit of `Flow::flags` that has a meaning.
-const FLAGS: u16 = 0x1fff;
+const FLAGS: u16 = 0x7fff;
 
 /// What the running kernel calls its numbers, without the enum's prefix.
 #[derive(Clone, Debug, Default)]
@@ -211,6 +211,8 @@ fn flow(bytes: &[u8]) -> Result<Flow, DecodeError> {
         header_end_heard: set(flag::HEADER_END_HEARD),
         header_scanned: set(flag::HEADER_SCANNED),
         continued: set(flag::CONTINUED),
+        inherited: set(flag::INHERITED),
+        executing: set(flag::EXECUTING),
         threads: flow.threads,
         asked: set(flag::ASKED),
         speaks_tls: set(flag::SPEAKS_TLS),

@@ -5,12 +5,13 @@ use std::time::Duration;
 use crate::attempts::{Attempt, is_http};
 use crate::cause::Cause;
 use crate::connections::OtherEnd;
-use crate::event::{Flow, How};
+use crate::event::{Flow, How, Task};
 use crate::evidence::{Complete, Evidence};
 use crate::http;
 use crate::listeners::Place;
 use crate::network;
 use crate::processes::{By, Ending, Way};
+use crate::stalled;
 use crate::units::Timestamp;
 use crate::verdict::{Confidence, Join, Symptom};
 
@@ -78,10 +79,8 @@ pub fn diagnose(evidence: &Evidence) -> Judgement {
             None => broken(evidence, attempt),
         },
         (Symptom::Eof | Symptom::Reset, Some(attempt)) => broken(evidence, attempt),
-        // The gateway gave up; what its upstream did instead of answering is not looked at yet.
-        (Symptom::NoAnswer, Some(attempt)) => {
-            network::unanswered(evidence, attempt).unwrap_or(UNEXPLAINED)
-        }
+        (Symptom::NoAnswer, Some(attempt)) => network::unanswered(evidence, attempt)
+            .unwrap_or_else(|| stalled::judge(evidence, attempt)),
     };
     qualify(judgement, evidence)
 }
@@ -97,7 +96,8 @@ fn refused(evidence: &Evidence, attempt: &Attempt) -> Judgement {
     }
     match (&evidence.place, &evidence.ending) {
         (None | Some(Place::Taken), _) => UNEXPLAINED,
-        (Some(Place::Nothing | Place::Later(_)), _) => sure(Cause::ListenerAbsent),
+        (Some(Place::Nothing), _) => sure(Cause::ListenerAbsent),
+        (Some(Place::Later(_)), _) => sure(Cause::ListenerNotReady),
         (Some(Place::OtherAddress(_)), _) => sure(Cause::ListenerOtherAddress),
         (Some(Place::Moved(_)), _) => sure(Cause::ListenerOtherPort),
         (Some(Place::SameService(_) | Place::OnlyOther(_)), _) => {
@@ -118,6 +118,10 @@ fn broken(evidence: &Evidence, attempt: &Attempt) -> Judgement {
     let Some(end) = &evidence.other_end else {
         return unseen(evidence, attempt);
     };
+    // A copy was the last to go: who let go of the connection itself was not seen.
+    if end.flow.executing && end.flow.task.is_none() {
+        return UNEXPLAINED;
+    }
     match (end.flow.how, &evidence.ending) {
         (How::Open | How::Released, _) => unseen(evidence, attempt),
         // A process that leaves in good order closes its queue as a draining one does.
@@ -243,6 +247,7 @@ pub fn died(ending: &Ending) -> Judgement {
             by: By::Runtime, ..
         } => proven(Cause::KilledByRuntime),
         Way::Signalled { by: By::User, .. } => proven(Cause::KilledByUser),
+        Way::Signalled { by: By::Guard, .. } => proven(Cause::OomUserspace),
         Way::Killed(_) => proven(Cause::Killed),
     }
 }
@@ -268,8 +273,13 @@ fn qualify(judgement: Judgement, evidence: &Evidence) -> Judgement {
         .is_some_and(|end| end.translated);
     // An idle timer and an orderly stop close an idle connection alike.
     let is_doubtful = judgement.cause == Cause::KeepaliveRace && evidence.is_stopping;
-    let is_weak =
-        joined.ambiguous || joined.divided || is_translated || is_doubtful || evidence.is_hurried;
+    let is_copy = evidence.other_end.as_ref().is_some_and(is_copy);
+    let is_weak = is_copy
+        || joined.ambiguous
+        || joined.divided
+        || is_translated
+        || is_doubtful
+        || evidence.is_hurried;
     match (judgement.confidence, joined.by) {
         (Confidence::Unknown, _) => judgement,
         (_, Join::Time) if joined.ambiguous || joined.divided => UNEXPLAINED,
@@ -281,6 +291,13 @@ fn qualify(judgement: Judgement, evidence: &Evidence) -> Judgement {
         }
         (_, Join::TaskOrder | Join::RequestLine | Join::None) => judgement,
     }
+}
+
+/// Whether another process may have served what this one let go of: a child that is about to run
+/// another program, or one that outlived its parent.
+fn is_copy(end: &OtherEnd) -> bool {
+    let orphaned = |task: &Task| task.parent.0 <= 1;
+    end.flow.executing || end.flow.inherited && end.flow.task.as_ref().is_some_and(orphaned)
 }
 
 /// Whether the cause is claimed from what the other end had read and said before its end.
@@ -299,6 +316,7 @@ fn rests_on_the_past(judgement: Judgement) -> bool {
 fn rests_on_absence(judgement: Judgement, evidence: &Evidence) -> bool {
     match judgement.cause {
         Cause::ListenerAbsent
+        | Cause::ListenerNotReady
         | Cause::ListenerOtherPort
         | Cause::ListenerOtherAddress
         | Cause::NoLiveUpstream
@@ -320,6 +338,10 @@ fn rests_on_absence(judgement: Judgement, evidence: &Evidence) -> bool {
         | Cause::TlsClosed => evidence.ending.is_none(),
         Cause::OomCgroup
         | Cause::OomHost
+        | Cause::OomUserspace
+        | Cause::ListenerNotAccepting
+        | Cause::ListenerFdExhausted
+        | Cause::AppStalled
         | Cause::Crash
         | Cause::Exit
         | Cause::KilledByParent

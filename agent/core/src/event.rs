@@ -204,6 +204,10 @@ pub struct Flow {
     #[serde(default)]
     pub continued: bool,
     #[serde(default)]
+    pub inherited: bool,
+    #[serde(default)]
+    pub executing: bool,
+    #[serde(default)]
     pub threads: u8,
     #[serde(default)]
     pub asked: bool,

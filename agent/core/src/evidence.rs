@@ -1,27 +1,21 @@
 //! Everything that bears on one answer, looked up and put together before it is judged.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use crate::attempts::Attempt;
 use crate::connections::OtherEnd;
 use crate::diagnose::{diagnose, raced};
 use crate::event::{Drop, Flow, How, Reset, Task};
+use crate::failures;
+pub use crate::failures::Failure;
 use crate::joining::{Answer, Joined};
 use crate::listeners::Place;
 use crate::memory::Memory;
 use crate::packets::Overflow;
 use crate::processes::{Ending, Way};
+use crate::stalled::Stall;
 use crate::units::{Pid, Timestamp};
 use crate::verdict::Symptom;
-
-/// How long nginx holds an upstream for dead (`fail_timeout`).
-const MARKED_DOWN: Duration = Duration::from_secs(10);
-/// An answer without any attempt comes at once.
-const WITHOUT_ATTEMPT: Duration = Duration::from_millis(20);
-/// Earlier failures that a verdict lists.
-const SHOWN: usize = 4;
 
 /// One answer's evidence.
 #[derive(Debug)]
@@ -52,6 +46,8 @@ pub struct Evidence {
     pub inner: Option<String>,
     /// Earlier failures of the same gateway that may have marked its upstreams down.
     pub failures: Vec<Failure>,
+    /// What a look showed of an upstream that did not answer.
+    pub stall: Stall,
     /// A stop that was asked of the closer before it closed.
     pub is_stopping: bool,
     /// The closer has exited since, which explains nothing.
@@ -60,25 +56,6 @@ pub struct Evidence {
     pub is_hurried: bool,
     /// What is missing.
     pub complete: Complete,
-}
-
-/// An earlier failure.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Failure {
-    /// When.
-    pub at: Timestamp,
-    /// The gateway's task.
-    pub task: Task,
-    /// The port that the gateway was asked on.
-    pub port: u16,
-    /// The address that it dialled last.
-    pub upstream: SocketAddr,
-    /// All that it dialled for that request.
-    pub tried: Vec<SocketAddr>,
-    /// What it saw.
-    pub symptom: Symptom,
-    /// Why, once it was judged.
-    pub cause: Option<crate::cause::Cause>,
 }
 
 /// What is missing from the evidence, the worst first.
@@ -102,13 +79,13 @@ impl Evidence {
         let symptom = deciding.map_or(Symptom::NoAttempt, Attempt::symptom);
         let other_end = deciding
             .filter(|attempt| attempt.flow.established && symptom != Symptom::Relayed)
-            .and_then(|attempt| memory.connections.other_end(&attempt.flow, attempt.at));
+            .and_then(|attempt| memory.connections.other_end(&attempt.flow, attempt.at))
+            .map(|end| served(end, memory));
         let symptom = amended(symptom, deciding, other_end.as_ref());
         let reset = deciding.and_then(|attempt| reset(attempt, memory));
-        let drop = deciding.and_then(|attempt| {
-            let drop = memory.packets.dropped_of(&attempt.flow, attempt.at);
-            drop.map(|(at, drop)| (at, drop.clone()))
-        });
+        let drop = deciding
+            .and_then(|attempt| memory.packets.dropped_of(&attempt.flow, attempt.at))
+            .map(|(at, drop)| (at, drop.clone()));
         let overflow =
             deciding.and_then(|attempt| memory.packets.overflow(&attempt.flow, attempt.at));
         let is_peer_here = deciding.is_some_and(|attempt| is_here(&attempt.flow, memory));
@@ -121,17 +98,18 @@ impl Evidence {
             .filter(|_| symptom == Symptom::Relayed)
             .and_then(|attempt| memory.connections.answer_of(&attempt.flow, attempt.at))
             .map(|(at, cookie)| crate::telling::id(at, cookie));
-        let failures = if deciding.is_none() {
-            failures(&answer, memory)
-        } else {
-            Vec::new()
-        };
+        let failures = deciding
+            .is_none()
+            .then(|| failures::before(&answer, memory));
         let closer = other_end
             .as_ref()
             .and_then(|end| Some((end.flow.task.as_ref()?.pid, end.at)));
         let processes = &memory.processes;
         let is_stopping = closer.is_some_and(|(pid, at)| processes.stop_before(pid, at).is_some());
         let has_exited = closer.is_some_and(|(pid, at)| processes.ending(pid, at).is_some());
+        let stall = deciding
+            .filter(|_| symptom == Symptom::NoAnswer)
+            .map(|attempt| Stall::gather(attempt, other_end.as_ref(), memory));
         let complete = complete(&answer, deciding, memory);
         let mut gathered = Self {
             answer,
@@ -146,7 +124,8 @@ impl Evidence {
             is_peer_here,
             place,
             inner,
-            failures,
+            failures: failures.unwrap_or_default(),
+            stall: stall.unwrap_or_default(),
             is_stopping,
             has_exited,
             is_hurried: false,
@@ -200,7 +179,8 @@ impl Evidence {
     /// The living process whose exit within the grace would be the deeper cause.
     #[must_use]
     pub fn may_yet_exit(&self) -> Option<Pid> {
-        if self.has_exited || self.ending.is_some() || self.symptom == Symptom::Relayed {
+        let moot = [Symptom::Relayed, Symptom::NoAnswer].contains(&self.symptom);
+        if self.has_exited || self.ending.is_some() || moot {
             return None;
         }
         let end = self
@@ -222,6 +202,18 @@ impl Evidence {
             })
         )
     }
+}
+
+/// A child that is about to run another program lets go of a copy: its parent served the connection.
+fn served(mut end: OtherEnd, memory: &Memory) -> OtherEnd {
+    let flow = &mut end.flow;
+    if flow.executing {
+        let parent = flow.task.take().map(|task| task.parent);
+        let parent = parent.filter(|parent| parent.0 > 1);
+        flow.task = parent.map(|parent| memory.processes.task(parent));
+        flow.dying = false;
+    }
+    end
 }
 
 /// A gateway that "gave up" just after the other end had left did see it leave: the kernel may have
@@ -354,33 +346,6 @@ fn place(attempt: &Attempt, reset: Option<&(Timestamp, Reset)>, memory: &Memory)
         | Place::Moved(_)
         | Place::Nothing => place,
     })
-}
-
-fn failures(answer: &Answer, memory: &Memory) -> Vec<Failure> {
-    let at_once = crate::fitting::arrival(answer)
-        .is_some_and(|arrived| answer.at.since(arrived) <= WITHOUT_ATTEMPT);
-    // Where requests change threads, an attempt may have been let go of unseen.
-    if !at_once || answer.hops {
-        return Vec::new();
-    }
-    let task = &answer.task;
-    let is_ours = |failure: &&Failure| {
-        let sibling = failure.task.pid == task.pid
-            || failure.task.parent == task.parent && failure.task.comm == task.comm;
-        sibling
-            && failure.port == answer.flow.local.port()
-            && failure.at <= answer.at
-            && answer.at.since(failure.at) <= MARKED_DOWN
-    };
-    let mut last: Vec<Failure> = memory.failures().filter(is_ours).cloned().collect();
-    // Alone in its group, a server is never marked down (nginx: ngx_http_upstream_module, `server`).
-    let tried: BTreeSet<_> = last.iter().flat_map(|failure| &failure.tried).collect();
-    if tried.len() < 2 {
-        return Vec::new();
-    }
-    last.truncate(SHOWN);
-    last.reverse();
-    last
 }
 
 fn complete(answer: &Answer, deciding: Option<&Attempt>, memory: &Memory) -> Complete {

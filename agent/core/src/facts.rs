@@ -10,6 +10,7 @@ use crate::listeners::Place;
 use crate::memory::Memory;
 use crate::network;
 use crate::processes::{Ending, Way};
+use crate::stalled;
 use crate::units::Timestamp;
 use crate::verdict::{Fact, Symptom};
 
@@ -48,6 +49,7 @@ pub fn facts(evidence: &Evidence, memory: &Memory) -> Vec<Fact> {
     if let Some(place) = &evidence.place {
         listened(place, &mut lines);
     }
+    lines.extend(stalled::lines(&evidence.stall, memory));
     for failure in &evidence.failures {
         let why = failure
             .cause
@@ -135,6 +137,9 @@ fn left(end: &OtherEnd, memory: &Memory, lines: &mut Lines) {
         How::Unread => "closed the connection with bytes unread, which sends a RST",
         How::Linger => "closed the connection with SO_LINGER 0, which sends a RST",
         How::Queued => "closed the listener while the connection waited in its queue",
+        How::Released if flow.task.is_none() => {
+            "ended the upstream's end, which the gateway's RST reached with the request unanswered"
+        }
         How::Released => "let go of the connection, which had ended before",
         How::Open => "still held the connection",
     };

@@ -68,8 +68,14 @@ pub fn fits(answer: &Answer, attempt: &Attempt, until: Timestamp) -> bool {
     };
     let begun = attempt.began().is_none_or(|began| began <= answer.at);
     // What is let go of after the answer began before it, and failed before it.
-    let failed = attempt.at <= answer.at || failed_by(attempt, answer.at);
+    let failed = attempt.at <= answer.at || failed_by(attempt, answer.at) || waits(answer, attempt);
     status_fits && after && begun && attempt.at <= until && failed
+}
+
+/// HAProxy tells its client that it waited too long, and then hangs up on the upstream.
+fn waits(answer: &Answer, attempt: &Attempt) -> bool {
+    let after = attempt.at.since(answer.at) <= AT_ONCE;
+    after && attempt.tid == answer.task.tid && attempt.symptom() == Symptom::NoAnswer
 }
 
 fn failed_by(attempt: &Attempt, moment: Timestamp) -> bool {

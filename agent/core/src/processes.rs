@@ -38,6 +38,14 @@ const RUNTIMES: [&str; 15] = [
     "catatonit",
     "systemd-shutdow",
 ];
+/// Programs that kill before the kernel must; `comm` is cut at 15 bytes.
+const GUARDS: [&str; 5] = [
+    "systemd-oomd",
+    "earlyoom",
+    "oomd",
+    "nohang",
+    "low-memory-moni",
+];
 const SHELLS: [&str; 6] = ["sh", "bash", "dash", "zsh", "fish", "ash"];
 
 /// How a process ended.
@@ -107,6 +115,8 @@ pub enum By {
     Runtime,
     /// A person or a script.
     User,
+    /// A program that guards the memory.
+    Guard,
 }
 
 /// Every process that matters, bounded.
@@ -163,6 +173,19 @@ impl Processes {
     #[must_use]
     pub fn known(&self, pid: Pid) -> Option<&Process> {
         self.known.get(&pid).map(|(_, process)| process)
+    }
+
+    /// A process as a task, by what is known of it.
+    #[must_use]
+    pub fn task(&self, pid: Pid) -> Task {
+        let known = self.known(pid);
+        Task {
+            pid,
+            tid: pid.0,
+            parent: known.map(|known| known.parent).unwrap_or_default(),
+            uid: 0,
+            comm: known.map(|known| known.comm.clone()).unwrap_or_default(),
+        }
     }
 
     /// How a process ended that was alive at a moment.
@@ -261,7 +284,9 @@ impl Processes {
                 .flatten()
                 .any(|name| names.contains(&name) || shim(name) && names.contains(&"runc"))
         };
-        if named(&RUNTIMES) {
+        if named(&GUARDS) {
+            By::Guard
+        } else if named(&RUNTIMES) {
             By::Runtime
         } else if named(&SHELLS) || sender.pid != signal.target.parent {
             By::User

@@ -8,6 +8,7 @@ use crate::event::OomReport;
 use crate::evidence::Evidence;
 use crate::listeners::Place;
 use crate::processes::Way;
+use crate::stalled;
 use crate::verdict::Who;
 
 /// What to do about this one.
@@ -46,7 +47,7 @@ pub fn remedy(evidence: &Evidence, cause: Cause, upstream: Option<&Who>) -> Stri
         (Cause::KeepaliveRace, _, _) => {
             keepalive(evidence).unwrap_or_else(|| cause.remedy().into())
         }
-        (Cause::ListenerAbsent, _, Some(Place::Later(open))) => format!(
+        (Cause::ListenerNotReady, _, Some(Place::Later(open))) => format!(
             "add a readiness check: {} was not listening yet when it got requests",
             open.listener.task.comm
         ),
@@ -54,6 +55,9 @@ pub fn remedy(evidence: &Evidence, cause: Cause, upstream: Option<&Who>) -> Stri
             Some(who) => format!("look at the log of {} at that millisecond", label(who)),
             None => cause.remedy().to_owned(),
         },
+        (Cause::AppStalled | Cause::ListenerNotAccepting | Cause::ListenerFdExhausted, _, _) => {
+            stalled::remedy(&evidence.stall, cause).unwrap_or_else(|| cause.remedy().into())
+        }
         (Cause::RelayedUpstream, _, _) => match &evidence.inner {
             Some(id) => format!("see the upstream's own verdict {id}"),
             None => cause.remedy().to_owned(),

@@ -10,6 +10,7 @@ use crate::listeners::{Open, Place};
 use crate::memory::Memory;
 use crate::network;
 use crate::processes::{By, Ending, Way};
+use crate::stalled;
 use crate::verdict::Symptom;
 
 pub mod protocol;
@@ -28,6 +29,9 @@ pub fn sentence(evidence: &Evidence, cause: Cause, memory: &Memory) -> String {
         (None, _) => without_attempt(evidence, cause),
         (Some(attempt), Some(ending)) if is_death(cause) => {
             death(evidence, attempt, (ending, memory))
+        }
+        (Some(attempt), _) if evidence.stall.explains(cause) => {
+            stalled::sentence(evidence, attempt, memory)
         }
         (Some(attempt), _) if is_unknown(cause) => unclaimed(evidence, attempt),
         (Some(attempt), _) => match evidence.symptom {
@@ -80,6 +84,7 @@ const fn is_death(cause: Cause) -> bool {
         cause,
         Cause::OomCgroup
             | Cause::OomHost
+            | Cause::OomUserspace
             | Cause::Crash
             | Cause::Exit
             | Cause::KilledByParent
@@ -156,7 +161,7 @@ fn manner(ending: &Ending) -> String {
         } => {
             let whose = match by {
                 By::Parent => "its master ",
-                By::Runtime | By::User => "",
+                By::Runtime | By::User | By::Guard => "",
             };
             let left = status
                 .map(|n| format!(" and exited with status {n}"))
@@ -213,32 +218,34 @@ fn refusal(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Mem
     }
 }
 
+/// Who held the other end.
+fn closer(evidence: &Evidence, attempt: &Attempt, memory: &Memory) -> String {
+    let end = evidence.other_end.as_ref();
+    let task = end.and_then(|end| end.flow.task.as_ref());
+    task.map_or_else(
+        || format!("the upstream {}", attempt.flow.remote),
+        |task| label(&memory.processes.who(task, attempt.at)),
+    )
+}
+
 fn failure(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Memory)) -> String {
     let flow = &attempt.flow;
     let address = flow.remote;
-    let whom = evidence
-        .other_end
-        .as_ref()
-        .and_then(|end| end.flow.task.as_ref());
-    let who = whom.map_or_else(
-        || format!("the upstream {address}"),
-        |task| label(&memory.processes.who(task, attempt.at)),
-    );
-    let closed = || closing::closed(evidence, attempt, (cause, &who));
+    let who = closer(evidence, attempt, memory);
     match cause {
         Cause::RelayedUpstream => {
             let status = attempt.relayed.unwrap_or(evidence.answer.status);
             format!("the upstream {address} itself answered {status}")
         }
+        Cause::FilteredReject => format!("a firewall rejected packets between here and {address}"),
+        Cause::HeaderTooBig => protocol::header_too_big(flow),
+        Cause::Malformed => protocol::malformed(flow),
         Cause::KeepaliveRace
         | Cause::ListenerClosedQueued
         | Cause::AppClosedWithoutAnswer
         | Cause::AppClosedMidHeader
         | Cause::AppResetUnread
-        | Cause::AppResetLinger => closed(),
-        Cause::FilteredReject => format!("a firewall rejected packets between here and {address}"),
-        Cause::HeaderTooBig => protocol::header_too_big(flow),
-        Cause::Malformed => protocol::malformed(flow),
+        | Cause::AppResetLinger => closing::closed(evidence, attempt, (cause, &who)),
         Cause::NotHttp => protocol::not_http(flow),
         Cause::PlainToTls => protocol::plain_to_tls(flow, &who),
         Cause::TlsToPlain => protocol::tls_to_plain(flow, &who),
@@ -247,6 +254,7 @@ fn failure(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Mem
         Cause::TlsClosed => format!("{who} closed the connection during the TLS handshake"),
         Cause::OomCgroup
         | Cause::OomHost
+        | Cause::OomUserspace
         | Cause::Crash
         | Cause::Exit
         | Cause::KilledByParent
@@ -254,9 +262,13 @@ fn failure(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Mem
         | Cause::KilledByUser
         | Cause::Killed
         | Cause::ListenerAbsent
+        | Cause::ListenerNotReady
         | Cause::ListenerOtherPort
         | Cause::ListenerOtherAddress
         | Cause::ListenerClosed
+        | Cause::ListenerNotAccepting
+        | Cause::ListenerFdExhausted
+        | Cause::AppStalled
         | Cause::BacklogFull
         | Cause::KeepaliveMiddlebox
         | Cause::FilteredDrop

@@ -107,7 +107,8 @@ fn upstream(evidence: &Evidence, attempt: &Tried, memory: &Memory) -> Upstream {
             .filter(|_| flow.established)
             .map(|open| &open.listener.task)
     };
-    let task = held.or(buried).or_else(listening);
+    let stalled = evidence.stall.server.as_ref();
+    let task = stalled.or(held).or(buried).or_else(listening);
     Upstream {
         addr: flow.remote.to_string(),
         real: evidence.real.map(|real| real.to_string()),

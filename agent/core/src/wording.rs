@@ -29,6 +29,11 @@ const WORDS: [(Cause, &str, &str); Cause::ALL.len()] = [
         "give the host more memory, or limit its biggest processes",
     ),
     (
+        Cause::OomUserspace,
+        "a program that guards the host's memory killed the upstream process",
+        "give the host or the service's group more memory, or limit what grows",
+    ),
+    (
         Cause::Crash,
         "the upstream process crashed",
         "look at the core dump: `coredumpctl info`, or the service's log",
@@ -90,6 +95,21 @@ const WORDS: [(Cause, &str, &str); Cause::ALL.len()] = [
         "raise the backlog (listen(2)) and net.core.somaxconn, or add workers that accept",
     ),
     (
+        Cause::ListenerNotReady,
+        "the upstream was not listening yet when the gateway dialled",
+        "send requests only once it listens: a readiness check, or socket activation",
+    ),
+    (
+        Cause::ListenerNotAccepting,
+        "the connection waited in the accept queue until the gateway gave up",
+        "find what keeps the upstream from accepting: busy or stopped workers; add workers",
+    ),
+    (
+        Cause::ListenerFdExhausted,
+        "the upstream could not accept: all its file descriptors are in use",
+        "raise its limit of open files (LimitNOFILE, ulimit -n), or find what leaks them",
+    ),
+    (
         Cause::AppClosedWithoutAnswer,
         "the upstream application closed the connection without an answer",
         "look at the application's log at that millisecond",
@@ -108,6 +128,11 @@ const WORDS: [(Cause, &str, &str); Cause::ALL.len()] = [
         Cause::AppResetLinger,
         "the upstream application reset the connection on purpose (SO_LINGER 0)",
         "remove SO_LINGER with a timeout of 0 from the application",
+    ),
+    (
+        Cause::AppStalled,
+        "the upstream application had the request and did not answer in time",
+        "find what the request waits for, or raise the gateway's read timeout",
     ),
     (
         Cause::KeepaliveRace,

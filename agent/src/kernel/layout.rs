@@ -121,6 +121,10 @@ fn tasks(types: &KernelTypes, layout: &mut Layout) {
     layout.task_comm = task("comm");
     layout.task_cred = task("cred");
     layout.task_signal = task("signal");
+    layout.task_group_leader = task("group_leader");
+    layout.task_start_time = task("start_time");
+    let in_execve = types.offset("task_struct", "in_execve");
+    (layout.task_in_execve, layout.in_execve_bit) = in_execve.unwrap_or((ABSENT, 0));
     layout.signal_live = offset(types, "signal_struct", "live");
     layout.cred_uid = offset(types, "cred", "uid");
     layout.siginfo_code = offset(types, "kernel_siginfo", "si_code");

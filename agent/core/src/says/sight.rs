@@ -133,6 +133,7 @@ pub const fn sights(cause: Cause) -> &'static [Sight] {
     match cause {
         Cause::OomCgroup
         | Cause::OomHost
+        | Cause::OomUserspace
         | Cause::Crash
         | Cause::Exit
         | Cause::KilledByParent
@@ -140,6 +141,7 @@ pub const fn sights(cause: Cause) -> &'static [Sight] {
         | Cause::KilledByUser
         | Cause::Killed => ENDED,
         Cause::ListenerAbsent
+        | Cause::ListenerNotReady
         | Cause::ListenerOtherPort
         | Cause::ListenerOtherAddress
         | Cause::ListenerClosed => &[Sight::Refused],
@@ -147,6 +149,9 @@ pub const fn sights(cause: Cause) -> &'static [Sight] {
         Cause::AppClosedMidHeader => &[Sight::MidHeader],
         Cause::ListenerClosedQueued | Cause::AppResetUnread | Cause::AppResetLinger => {
             &[Sight::Reset]
+        }
+        Cause::AppStalled | Cause::ListenerNotAccepting | Cause::ListenerFdExhausted => {
+            &[Sight::NoAnswer]
         }
         Cause::KeepaliveRace => &[Sight::Reset, Sight::Eof],
         Cause::FilteredReject => &[Sight::Refused, Sight::Unreachable, Sight::Reset],
