@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use probe502_core::cause::Cause;
-use probe502_core::notice::NearMiss;
+use probe502_core::notice::{NearMiss, Warning};
 use probe502_core::verdict::{Kind, Verdict, Who};
 
 /// A verdict passes where every list that is not empty holds something of it.
@@ -49,6 +49,21 @@ impl Filter {
         any(&self.ports, |port| ports.contains(port))
             && any(&self.processes, |name| names.contains(&name.as_str()))
             && any(&self.causes, |cause| *cause == near.cause)
+    }
+
+    /// Whether a warning is asked for.
+    pub fn passes_warning(&self, warning: &Warning) -> bool {
+        let addresses = warning
+            .gateway
+            .listens
+            .iter()
+            .chain([&warning.upstream.addr]);
+        let ports: Vec<u16> = addresses.filter_map(|address| port(address)).collect();
+        let upstream = warning.upstream.who.as_ref();
+        let names = who(upstream.into_iter().chain([&warning.gateway.who]));
+        any(&self.ports, |port| ports.contains(port))
+            && any(&self.processes, |name| names.contains(&name.as_str()))
+            && any(&self.causes, |cause| *cause == warning.of)
     }
 }
 

@@ -100,3 +100,60 @@ fn a_connection_closed_empty_is_a_silent_failure() -> Result<()> {
     ensure!(report.verdicts.len() == 1, "{}", report.output);
     schema::check("verdict", &lines(&report.verdicts))
 }
+
+/// Eight requests, each on a connection of its own, so that every worker of nginx has its pool.
+fn asks(gateway: &Nginx) -> Result<()> {
+    for _ in 0..8 {
+        let answer = gateway.get(&format!("/idle/{}", next_id()))?;
+        ensure!(answer.status == 200, "{}", answer.status);
+    }
+    Ok(())
+}
+
+/// nginx closes its idle connections after 3 s, the second upstream after 1 s: no request has failed yet.
+#[test]
+fn a_shorter_timer_is_warned_of_before_it_fails_a_request() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let quiet =
+        |seconds| Upstream::uvicorn(&["--timeout-keep-alive", seconds, "--log-level", "warning"]);
+    let (patient, hasty) = (quiet("75")?, quiet("1")?);
+    let upstreams = vec![
+        format!("{} max_fails=0; keepalive_timeout 3s", patient.addr),
+        format!("{} backup", hasty.addr),
+    ];
+    let gateway = Nginx::start(&Plan {
+        upstreams,
+        ..Plan::before("")
+    })?;
+    let agent = watch(gateway.port(), &["--stories"])?;
+    asks(&gateway)?;
+    std::thread::sleep(Duration::from_millis(3600));
+    drop(patient);
+    for _ in 0..2 {
+        asks(&gateway)?;
+        std::thread::sleep(Duration::from_millis(1600));
+    }
+    let about = |seen: &Seen| seen.field("/upstream/addr") == hasty.addr;
+    let told = agent.notice(SOON, about);
+    let told = told.with_context(|| format!("no warning: {}", agent.messages()))?;
+    let near = |pointer: &str, expected: u64| {
+        let measured = told
+            .verdict
+            .pointer(pointer)
+            .and_then(serde_json::Value::as_u64);
+        measured.is_some_and(|measured| measured.abs_diff(expected) <= expected / 10)
+    };
+    let right = near("/timers/upstream_ms", 1000) && near("/timers/gateway_ms", 3000);
+    ensure!(right, "{}", told.line);
+    ensure!(told.field("/confidence") == "proven", "{}", told.line);
+    let report = agent.finish()?;
+    ensure!(report.verdicts.is_empty(), "{}", report.output);
+    let warnings: Vec<Seen> = of(&report, "probe502.warning/1")
+        .into_iter()
+        .cloned()
+        .collect();
+    ensure!(warnings.len() == 1, "{}", report.output);
+    schema::check("warning", &lines(&warnings))
+}

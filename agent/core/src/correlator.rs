@@ -275,6 +275,7 @@ impl Correlator {
     }
 
     fn ended(&mut self, at: Timestamp, flow: Flow) {
+        self.stories.ended(at, &flow, &mut self.memory);
         if flow.role == Role::Dialled {
             self.memory.dial(at, &flow);
         }

@@ -13,6 +13,7 @@ use crate::looks::Looks;
 use crate::packets::Packets;
 use crate::processes::Processes;
 use crate::recent::Recent;
+use crate::timers::{Clocks, Family, Place};
 use crate::units::{Netns, Timestamp};
 
 /// Records that were lost within this of an answer may have been its own.
@@ -33,6 +34,8 @@ pub struct Memory {
     pub listeners: Listeners,
     /// What the senses looked at because the core asked.
     pub looks: Looks,
+    /// Idle timers.
+    pub clocks: Clocks,
     /// Dates.
     pub clock: Clock,
     failures: Recent<u64, Failure>,
@@ -51,6 +54,7 @@ impl Default for Memory {
             processes: Processes::default(),
             listeners: Listeners::default(),
             looks: Looks::default(),
+            clocks: Clocks::default(),
             clock: Clock::default(),
             failures: Recent::new(512, Duration::from_secs(60)),
             dialled: Recent::new(4096, Duration::from_secs(24 * 3600)),
@@ -99,6 +103,12 @@ impl Memory {
     #[must_use]
     pub fn missing(&self) -> &[String] {
         &self.missing
+    }
+
+    /// A connection ended. Says for whom an upstream's idle timer was just seen at work.
+    pub fn end(&mut self, at: Timestamp, flow: &Flow) -> Option<(Family, Place)> {
+        let around = (&self.listeners, &self.processes);
+        self.clocks.end(at, flow, around)
     }
 
     /// A program dialled a port, and was let down.

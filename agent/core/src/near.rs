@@ -213,7 +213,9 @@ fn near_miss(
     })
 }
 
-fn listens(task: &Task, memory: &Memory) -> Vec<String> {
+/// The addresses that a gateway listens on.
+#[must_use]
+pub fn listens(task: &Task, memory: &Memory) -> Vec<String> {
     let mut all: Vec<String> = memory
         .listeners
         .of(task)

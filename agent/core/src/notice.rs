@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cause::Cause;
-use crate::verdict::{Attempt, Confidence, Fact, Request, Symptom, Upstream, Who};
+use crate::verdict::{Attempt, Confidence, Fact, Idle, Request, Symptom, Upstream, Who};
 
 /// The version of a near miss's JSON form.
 pub const NEAR_MISS: &str = "probe502.near-miss/1";
@@ -13,6 +13,34 @@ pub const NEAR_MISS: &str = "probe502.near-miss/1";
 pub enum Notice {
     /// An upstream failed, and no client had a failed answer for it.
     NearMiss(Box<NearMiss>),
+    /// A failure that has not come yet.
+    Warning(Box<Warning>),
+}
+
+/// The version of a warning's JSON form.
+pub const WARNING: &str = "probe502.warning/1";
+
+/// A failure that will come: two idle timers that collide.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Warning {
+    /// [`WARNING`].
+    pub schema: String,
+    /// When it was told, RFC 3339, UTC, microseconds.
+    pub time: String,
+    /// The cause that such failures will have.
+    pub of: Cause,
+    /// `proven` where several closes agree on the upstream's timer, `inferred` where there was one.
+    pub confidence: Confidence,
+    /// One sentence for people.
+    pub sentence: String,
+    /// What to do, with both numbers.
+    pub remedy: String,
+    /// Who keeps connections too long.
+    pub gateway: Dialler,
+    /// Who closes them.
+    pub upstream: Upstream,
+    /// The measured timers.
+    pub timers: Idle,
 }
 
 /// What became of the request.

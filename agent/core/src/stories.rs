@@ -8,11 +8,13 @@ use crate::memory::Memory;
 use crate::near::Nears;
 use crate::notice::Notice;
 use crate::units::Timestamp;
+use crate::warnings::Warnings;
 
 /// Everything besides verdicts.
 #[derive(Debug, Default)]
 pub struct Stories {
     nears: Nears,
+    warnings: Warnings,
     notices: VecDeque<Notice>,
     acted: bool,
 }
@@ -21,6 +23,14 @@ impl Stories {
     /// A retry was answered.
     pub fn rescued(&mut self, at: Timestamp, by: &Flow) {
         self.nears.rescue(at, by);
+    }
+
+    /// A connection ended.
+    pub fn ended(&mut self, at: Timestamp, flow: &Flow, memory: &mut Memory) {
+        let task = flow.task.as_ref().or(flow.owner.as_ref());
+        if let Some((pair, task)) = memory.end(at, flow).zip(task) {
+            self.warnings.expect(at, pair, task.clone());
+        }
     }
 
     /// Takes in what the last event added.
@@ -33,15 +43,21 @@ impl Stories {
     /// Lets time pass.
     pub fn pass(&mut self, now: Timestamp, attempts: &mut Attempts, memory: &Memory) {
         let (nears, decided) = self.nears.pass(now, attempts, memory);
-        self.acted |= decided;
+        let (warnings, warned) = self.warnings.pass(now, memory);
+        self.acted |= decided || warned;
+        let warnings = warnings.into_iter().map(Box::new).map(Notice::Warning);
         let nears = nears.into_iter().map(Box::new).map(Notice::NearMiss);
-        self.notices.extend(nears);
+        self.notices.extend(nears.chain(warnings));
     }
 
     /// When something is next due.
     #[must_use]
     pub fn due(&self) -> Option<Timestamp> {
-        self.nears.due()
+        self.nears
+            .due()
+            .into_iter()
+            .chain(self.warnings.due())
+            .min()
     }
 
     /// The next to tell.

@@ -1,6 +1,7 @@
 //! A judgement becomes a verdict: who, what, when, and the words.
 
 use crate::attempts::Attempt as Tried;
+use crate::cause::Cause;
 use crate::diagnose::Judgement;
 use crate::evidence::{Complete, Evidence};
 use crate::facts::facts;
@@ -14,6 +15,7 @@ use crate::says::gateway_says;
 use crate::sentence::sentence;
 use crate::units::{Cookie, Timestamp};
 use crate::verdict::{Attempt, Gateway, Request, SCHEMA, Upstream, Verdict, Who};
+use crate::warnings::{collide, idle, measured};
 
 /// The whole verdict.
 #[must_use]
@@ -28,7 +30,8 @@ pub fn tell(evidence: &Evidence, judgement: Judgement, memory: &Memory) -> Verdi
         tid: answer.task.tid,
         listen: answer.flow.local.to_string(),
     };
-    Verdict {
+    let timers = (judgement.cause == Cause::KeepaliveRace).then(|| measured(evidence, memory));
+    let mut verdict = Verdict {
         schema: SCHEMA.to_owned(),
         id: id(answer.at, answer.flow.cookie),
         time: memory.clock.date(answer.at),
@@ -52,12 +55,17 @@ pub fn tell(evidence: &Evidence, judgement: Judgement, memory: &Memory) -> Verdi
             .iter()
             .map(|one| attempt(one, answer.at))
             .collect(),
+        timers: timers.flatten().as_ref().map(idle),
         evidence: facts(evidence, memory),
         lost: match evidence.complete {
             Complete::Lost(count) => count,
             Complete::Yes | Complete::Late | Complete::Missing(_) => 0,
         },
+    };
+    if let Some(timers) = timers.flatten().filter(|timers| timers.gateway.is_some()) {
+        collide(&mut verdict, &timers);
     }
+    verdict
 }
 
 /// The answer's moment and socket, in hexadecimal.

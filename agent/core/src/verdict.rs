@@ -110,6 +110,9 @@ pub struct Verdict {
     pub joined_by: Join,
     /// Each try of this request, oldest first.
     pub attempts: Vec<Attempt>,
+    /// The two idle timers, as far as they were measured: only where they collided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timers: Option<Idle>,
     /// The dated facts that the verdict stands on, oldest first.
     pub evidence: Vec<Fact>,
     /// Records lost around this answer: above 0, absence proves nothing.
@@ -196,4 +199,22 @@ pub struct Fact {
     pub at_ms: f64,
     /// What happened.
     pub fact: String,
+}
+
+/// Two idle timers, measured from the connections that they closed. Milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Idle {
+    /// The upstream's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_ms: Option<u64>,
+    /// How many closes agree on it; 0 where only this failure shows it.
+    pub upstream_samples: usize,
+    /// The gateway's own, where it is known and the longer one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_ms: Option<u64>,
+    /// How many closes agree on it.
+    pub gateway_samples: usize,
+    /// How long the gateway was seen to keep an idle connection to this upstream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_at_least_ms: Option<u64>,
 }

@@ -100,6 +100,7 @@ fn noticed(notice: &Notice) -> String {
             near.cause,
             word(near.confidence)
         ),
+        Notice::Warning(warning) => format!("warning {} {}", warning.of, word(warning.confidence)),
     }
 }
 
@@ -107,6 +108,7 @@ fn noticed(notice: &Notice) -> String {
 fn words(notice: &Notice) -> Vec<String> {
     let object = match notice {
         Notice::NearMiss(near) => serde_json::to_string(near),
+        Notice::Warning(warning) => serde_json::to_string(warning),
     };
     vec![object.unwrap()]
 }

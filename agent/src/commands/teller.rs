@@ -9,6 +9,8 @@ use probe502_core::verdict::{Kind, Verdict};
 
 use crate::cli::Besides;
 use crate::filter::Filter;
+use crate::output::notice::text;
+use crate::output::paint::Paint;
 use crate::output::{Form, Output};
 
 type Counts = BTreeMap<Cause, u64>;
@@ -17,6 +19,7 @@ type Counts = BTreeMap<Cause, u64>;
 pub struct Teller {
     filter: Filter,
     besides: Besides,
+    form: Form,
     output: Output<std::io::Stdout>,
     answers: Counts,
     silent: Counts,
@@ -30,6 +33,7 @@ impl Teller {
         Self {
             filter,
             besides,
+            form,
             output: Output::stdout(form),
             answers: Counts::new(),
             silent: Counts::new(),
@@ -59,6 +63,11 @@ impl Teller {
     pub fn notice(&mut self, notice: &Notice) -> anyhow::Result<()> {
         match notice {
             Notice::NearMiss(near) if !self.filter.passes_near(near) => {}
+            Notice::Warning(warning) if !self.filter.passes_warning(warning) => {}
+            Notice::Warning(_) if self.besides.stories || self.form != Form::Json => {
+                self.output.tell_notice(notice)?;
+            }
+            Notice::Warning(_) => eprint!("{}", text(notice, Paint::Plain)),
             Notice::NearMiss(near) => {
                 let counts = match near.outcome {
                     Outcome::Rescued => &mut self.rescued,

@@ -53,6 +53,7 @@ pub fn verdict() -> Verdict {
         }),
         joined_by: Join::TaskOrder,
         attempts: vec![attempt()],
+        timers: None,
         evidence: evidence(),
         lost: 0,
     }

@@ -1,6 +1,6 @@
 //! What is told besides verdicts, as text and as JSON.
 
-use probe502_core::notice::{NearMiss, Notice, Outcome};
+use probe502_core::notice::{NearMiss, Notice, Outcome, Warning};
 
 use super::paint::{Paint, harmless};
 use super::text;
@@ -9,6 +9,7 @@ use super::text;
 pub fn text(notice: &Notice, paint: Paint) -> String {
     match notice {
         Notice::NearMiss(near) => near_miss(near, paint),
+        Notice::Warning(warning) => warn(warning, paint),
     }
 }
 
@@ -16,6 +17,7 @@ pub fn text(notice: &Notice, paint: Paint) -> String {
 pub fn json(notice: &Notice) -> serde_json::Result<String> {
     let object = match notice {
         Notice::NearMiss(near) => serde_json::to_string(near),
+        Notice::Warning(warning) => serde_json::to_string(warning),
     };
     object.map(|object| object + "\n")
 }
@@ -42,5 +44,16 @@ fn near_miss(near: &NearMiss, paint: Paint) -> String {
         text::request(&near.request),
         harmless(&near.sentence),
         outcome,
+    )
+}
+
+fn warn(warning: &Warning, paint: Paint) -> String {
+    format!(
+        "{}  warning  {} {}  {}\n  fix      {}\n",
+        text::clock(&warning.time),
+        paint.bold(warning.of.id()),
+        paint.confidence(warning.confidence, text::confidence(warning.confidence)),
+        harmless(&warning.sentence),
+        harmless(&warning.remedy),
     )
 }
