@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use probe502_tests::client::next_id;
 use probe502_tests::nginx::{Nginx, Plan, free_port};
+use probe502_tests::schema;
 use probe502_tests::skip::unable;
 use probe502_tests::stage::Stage;
 use probe502_tests::upstream::{Upstream, endpoint};
@@ -68,7 +69,16 @@ fn every_upstream_is_marked_down() -> Result<()> {
         Sure::Inferred,
     );
     let second = client.get(&format!("/second/{}", next_id()))?;
-    watch.expect(&second, "proxy.no-live-upstream", Sure::Inferred);
+    if let Some(seen) = watch.expect(&second, "proxy.no-live-upstream", Sure::Inferred) {
+        let failures = seen.verdict["failures"].as_array();
+        let why = failures.and_then(|all| all.first()?["cause"].as_str());
+        ensure!(
+            why.is_some_and(|why| why.starts_with("listener.")),
+            "{}",
+            seen.line
+        );
+        schema::check("verdict", &(seen.line + "\n"))?;
+    }
     ensure!(
         gateway.log().contains("no live upstreams"),
         "nginx tried again: {}",

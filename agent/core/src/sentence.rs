@@ -5,7 +5,7 @@ use crate::attempts::Attempt;
 use crate::cause::Cause;
 use crate::closing;
 use crate::event::Task;
-use crate::evidence::{Complete, Evidence};
+use crate::evidence::{Complete, Evidence, Failure};
 use crate::listeners::{Open, Place};
 use crate::memory::Memory;
 use crate::network;
@@ -95,18 +95,26 @@ const fn is_death(cause: Cause) -> bool {
 }
 
 fn without_attempt(evidence: &Evidence, cause: Cause) -> String {
-    match (cause, evidence.failures.last()) {
-        (Cause::NoLiveUpstream, Some(last)) => format!(
-            "the gateway tried no upstream; {} before, {} had failed ({})",
-            between(last.at, evidence.answer.at),
-            last.upstream,
-            last.cause.map_or(symptom(last.symptom), Cause::id),
-        ),
+    match (cause, evidence.failures.as_slice()) {
+        (Cause::NoLiveUpstream, [_, ..]) => {
+            format!("the gateway tried no upstream; {}", earlier(evidence))
+        }
         _ => format!(
             "the gateway answered and no attempt at an upstream was seen{}",
             gap(evidence)
         ),
     }
+}
+
+/// The failures that put the upstreams down, the newest first.
+fn earlier(evidence: &Evidence) -> String {
+    let one = |failure: &Failure| {
+        let why = failure.cause.map_or(symptom(failure.symptom), Cause::id);
+        let before = between(failure.at, evidence.answer.at);
+        format!("{before} before, {} had failed ({why})", failure.upstream)
+    };
+    let all: Vec<String> = evidence.failures.iter().rev().map(one).collect();
+    all.join("; ")
 }
 
 /// How the process ended, as the end of a sentence about the other end or about a listener.

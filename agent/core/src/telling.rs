@@ -3,7 +3,7 @@
 use crate::attempts::Attempt as Tried;
 use crate::cause::Cause;
 use crate::diagnose::Judgement;
-use crate::evidence::{Complete, Evidence};
+use crate::evidence::{Complete, Evidence, Failure};
 use crate::facts::facts;
 use crate::fitting::arrival;
 use crate::http;
@@ -14,7 +14,7 @@ use crate::remedy::remedy;
 use crate::says::gateway_says;
 use crate::sentence::sentence;
 use crate::units::{Cookie, Timestamp};
-use crate::verdict::{Attempt, Gateway, Request, SCHEMA, Upstream, Verdict, Who};
+use crate::verdict::{Attempt, Failed, Gateway, Request, SCHEMA, Upstream, Verdict, Who};
 use crate::warnings::{collide, idle, measured};
 
 /// The whole verdict.
@@ -56,6 +56,7 @@ pub fn tell(evidence: &Evidence, judgement: Judgement, memory: &Memory) -> Verdi
             .map(|one| attempt(one, answer.at))
             .collect(),
         timers: timers.flatten().as_ref().map(idle),
+        failures: failed(evidence),
         evidence: facts(evidence, memory),
         lost: match evidence.complete {
             Complete::Lost(count) => count,
@@ -82,6 +83,16 @@ fn request(answer: &Answer) -> Request {
         host: line.as_ref().and_then(|line| line.host.map(str::to_owned)),
         outstanding_ms: arrival(answer).map(|arrived| answer.at.millis_from(arrived)),
     }
+}
+
+fn failed(evidence: &Evidence) -> Vec<Failed> {
+    let one = |failure: &Failure| Failed {
+        at_ms: failure.at.millis_from(evidence.answer.at),
+        upstream: failure.upstream.to_string(),
+        symptom: failure.symptom,
+        cause: failure.cause,
+    };
+    evidence.failures.iter().map(one).collect()
 }
 
 fn attempt(tried: &Tried, answered: Timestamp) -> Attempt {

@@ -113,6 +113,9 @@ pub struct Verdict {
     /// The two idle timers, as far as they were measured: only where they collided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timers: Option<Idle>,
+    /// The earlier failures that put the upstreams down, oldest first: only where none was tried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<Failed>,
     /// The dated facts that the verdict stands on, oldest first.
     pub evidence: Vec<Fact>,
     /// Records lost around this answer: above 0, absence proves nothing.
@@ -217,4 +220,18 @@ pub struct Idle {
     /// How long the gateway was seen to keep an idle connection to this upstream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway_at_least_ms: Option<u64>,
+}
+
+/// An earlier failure of the same gateway.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Failed {
+    /// When it failed, milliseconds relative to the answer: negative.
+    pub at_ms: f64,
+    /// The address that failed.
+    pub upstream: String,
+    /// How.
+    pub symptom: Symptom,
+    /// Why, where its own verdict was reached before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
 }

@@ -54,6 +54,7 @@ pub fn verdict() -> Verdict {
         joined_by: Join::TaskOrder,
         attempts: vec![attempt()],
         timers: None,
+        failures: Vec::new(),
         evidence: evidence(),
         lost: 0,
     }
