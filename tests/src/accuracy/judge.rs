@@ -85,6 +85,8 @@ pub struct Judged {
     pub note: String,
     /// The recording that holds it.
     pub record: PathBuf,
+    /// How it went when nothing else failed at the same time; asked only of the unknown.
+    pub alone: Option<Box<Judged>>,
 }
 
 impl Judged {
@@ -100,6 +102,7 @@ impl Judged {
             latency: None,
             note: format!("{error:#}"),
             record: PathBuf::new(),
+            alone: None,
         }
     }
 
@@ -190,6 +193,7 @@ impl Verdicts {
                 truth.symptoms.join(" or ")
             ),
             record: self.record.clone(),
+            alone: None,
         }
     }
 
@@ -205,6 +209,7 @@ impl Verdicts {
             note: "no request of any cell".to_owned(),
             seen: Some(seen),
             record: record.clone(),
+            alone: None,
         };
         self.left.into_iter().map(stranger).collect()
     }

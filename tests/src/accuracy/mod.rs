@@ -33,6 +33,22 @@ pub const fn truth(causes: &'static [&'static str], symptoms: &'static [&'static
     }
 }
 
+/// What is right behind Squid where an upstream was dead from the start: it dials its dead peers on its
+/// own account, and then answers without asking any of them.
+#[must_use]
+pub const fn probed(
+    causes: &'static [&'static str],
+    symptoms: &'static [&'static str],
+) -> (Kind, Truth) {
+    let because = "Squid finds out for itself that a peer is dead, and then may ask none";
+    let truth = Truth {
+        causes,
+        symptoms,
+        because,
+    };
+    (Kind::Squid, truth)
+}
+
 /// A way to fail.
 #[derive(Clone, Copy)]
 pub struct Fault {

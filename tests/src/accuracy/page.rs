@@ -43,7 +43,12 @@ fn status(status: Option<u16>) -> String {
 pub fn totals(cells: &[Judged]) -> String {
     let count = |mark: Mark| cells.iter().filter(|cell| cell.mark == mark).count();
     let counted = Mark::ALL.map(|mark| format!("{} {}", count(mark), mark.name()));
-    format!("{} cells: {}", cells.len(), counted.join(", "))
+    let alone = cells.iter().filter_map(|cell| cell.alone.as_ref());
+    let right = alone.filter(|cell| cell.mark == Mark::Right).count();
+    let (count, counted) = (cells.len(), counted.join(", "));
+    format!(
+        "{count} cells: {counted}; {right} of the unknown are right when nothing else fails at that moment"
+    )
 }
 
 /// The whole page.
@@ -82,6 +87,8 @@ const HEAD: &str = "# How often it is right
 Written by `cargo xtask accuracy`: real faults behind real gateways, each made from a seed with ports,
 delays and sizes of chance, a dozen at a time behind one gateway; what a client saw of each, and what
 probe502 said of it. Statuses 500, 502, 503 and 504 are watched.
+
+What was *unknown* in such company is played again with nothing else failing at that moment: *alone*.
 
 *right*: one verdict, its cause, symptom and status as they must be. *unknown*: it claims nothing.
 *wrong*: it claims something else. *missed*: a failed answer has no verdict. *spurious*: a verdict too
@@ -152,7 +159,7 @@ fn cell(cells: &[Judged], kind: Kind, fault: &str) -> String {
             let said = if cell.mark == Mark::Right {
                 cell.field("/confidence").to_owned()
             } else {
-                format!("**{}**", cell.mark.name())
+                format!("**{}**", cell.mark.name()) + &alone(cell)
             };
             format!("{} {said}", status(cell.status))
         })
@@ -160,6 +167,17 @@ fn cell(cells: &[Judged], kind: Kind, fault: &str) -> String {
     words.sort();
     words.dedup();
     words.join(", ")
+}
+
+fn alone(cell: &Judged) -> String {
+    cell.alone.as_ref().map_or_else(String::new, |alone| {
+        let said = if alone.mark == Mark::Right {
+            alone.field("/confidence")
+        } else {
+            alone.mark.name()
+        };
+        format!(" (alone: {said})")
+    })
 }
 
 fn not_right(cells: &[Judged]) -> String {
@@ -170,10 +188,11 @@ fn not_right(cells: &[Judged]) -> String {
     {
         let _ = writeln!(
             list,
-            "- {} {}: {}: {} {} {}; expected {}",
+            "- {} {}: {}{}: {} {} {}; expected {}",
             cell.kind.name(),
             cell.fault,
             cell.mark.name(),
+            alone(cell),
             cell.field("/symptom"),
             cell.field("/cause"),
             cell.field("/confidence"),

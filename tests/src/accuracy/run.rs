@@ -14,6 +14,24 @@ use super::luck::Luck;
 use crate::agent::Agent;
 use crate::gateways::{Gateway, Kind, Plan, Site};
 
+/// Whether cells that share a gateway fail at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// All at once.
+    Together,
+    /// One after the other.
+    Alone,
+}
+
+impl Pace {
+    fn letter(self) -> &'static str {
+        match self {
+            Self::Together => "",
+            Self::Alone => "alone-",
+        }
+    }
+}
+
 /// How many cells share a gateway and an agent.
 const TOGETHER: usize = 12;
 
@@ -36,16 +54,28 @@ struct Set {
 ///
 /// # Errors
 /// When the gateway or the agent does not start.
-pub fn gateway(kind: Kind, cells: &[Cell], seed: u64, records: &Path) -> Result<Vec<Judged>> {
+pub fn gateway(
+    kind: Kind,
+    cells: &[Cell],
+    seed: u64,
+    pace: Pace,
+    records: &Path,
+) -> Result<Vec<Judged>> {
     let mut judged = Vec::new();
     for (number, cells) in cells.chunks(TOGETHER).enumerate() {
-        let record = records.join(format!("{}-{number}.p502", kind.name()));
-        judged.extend(together(kind, cells, seed, &record)?);
+        let record = records.join(format!("{}-{}{number}.p502", kind.name(), pace.letter()));
+        judged.extend(together(kind, cells, seed, pace, &record)?);
     }
     Ok(judged)
 }
 
-fn together(kind: Kind, cells: &[Cell], seed: u64, record: &Path) -> Result<Vec<Judged>> {
+fn together(
+    kind: Kind,
+    cells: &[Cell],
+    seed: u64,
+    pace: Pace,
+    record: &Path,
+) -> Result<Vec<Judged>> {
     let (mut sets, mut judged) = (Vec::new(), Vec::new());
     for (cell, set) in cells.iter().zip(set_up(cells, seed)) {
         match set {
@@ -67,7 +97,14 @@ fn together(kind: Kind, cells: &[Cell], seed: u64, record: &Path) -> Result<Vec<
         "--record",
         &record_words,
     ])?;
-    play(&mut sets, seed);
+    match pace {
+        Pace::Together => play(&mut sets, seed),
+        Pace::Alone => {
+            for set in &mut sets {
+                set.played = Some((set.cast.play)(&set.door));
+            }
+        }
+    }
     wait_for_verdicts(&agent, &sets);
     let report = agent.finish()?;
     let mut verdicts = Verdicts::of(&report, record);

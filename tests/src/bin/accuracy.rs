@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use probe502_tests::accuracy::judge::{Judged, Mark};
-use probe502_tests::accuracy::{Cell, matrix, page, run, sample};
+use probe502_tests::accuracy::run::{self, Pace};
+use probe502_tests::accuracy::{Cell, matrix, page, sample};
 use probe502_tests::gateways::Kind;
 use probe502_tests::storm::{self, Weather};
 
@@ -133,7 +134,10 @@ fn play(arguments: &Arguments) -> Result<bool> {
     if let Some(file) = &arguments.page {
         std::fs::write(file, page::page(&judged, &arguments.seed, &versions))?;
     }
-    Ok(!judged.iter().any(|cell| cell.mark.is_bad()))
+    let bad = |cell: &Judged| {
+        cell.mark.is_bad() || cell.alone.as_ref().is_some_and(|alone| alone.mark.is_bad())
+    };
+    Ok(!judged.iter().any(bad))
 }
 
 fn chosen(arguments: &Arguments) -> Vec<Cell> {
@@ -159,10 +163,32 @@ fn told(kind: Kind, cells: &[Cell], seed: u64, arguments: &Arguments) -> Result<
     eprintln!("{}: {} cells, seed {seed}", kind.name(), cells.len());
     let dir = arguments.keep.join(seed.to_string());
     std::fs::create_dir_all(&dir)?;
-    let judged =
-        run::gateway(kind, cells, seed, &dir).with_context(|| format!("behind {}", kind.name()))?;
+    let play = |cells: &[Cell], pace| {
+        run::gateway(kind, cells, seed, pace, &dir)
+            .with_context(|| format!("behind {}", kind.name()))
+    };
+    let mut judged = play(cells, Pace::Together)?;
+    let unknown = |cell: &&Cell| {
+        let same = |judged: &&Judged| judged.fault == cell.fault.name;
+        judged
+            .iter()
+            .find(same)
+            .is_some_and(|judged| judged.mark == Mark::Unknown)
+    };
+    let again: Vec<Cell> = cells.iter().filter(unknown).copied().collect();
+    for alone in play(&again, Pace::Alone)? {
+        let first = judged.iter_mut().find(|judged| judged.fault == alone.fault);
+        if let Some(first) = first {
+            first.alone = Some(Box::new(alone));
+        } else {
+            judged.push(alone);
+        }
+    }
     for cell in &judged {
         println!("{}", page::line(cell));
+        if let Some(alone) = &cell.alone {
+            println!("alone    {}", page::line(alone));
+        }
         if arguments.cell.is_some() || cell.fault == "(no request)" {
             let verdict = cell
                 .seen

@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::{REFUSED, SILENCE, UNREACHED, faulty};
 use crate::accuracy::cast::Cast;
 use crate::accuracy::luck::Luck;
-use crate::accuracy::{Fault, truth};
+use crate::accuracy::{Fault, probed, truth};
 use crate::netns::Netns;
 use crate::running::signal;
 use crate::upstream::{Upstream, endpoint};
@@ -18,7 +18,11 @@ pub(super) const FAULTS: &[Fault] = &[
         "nothing-listens",
         truth(&["listener.absent"], REFUSED),
         |luck, _| nothing_listens(luck),
-    ),
+    )
+    .but(&[probed(
+        &["listener.absent", "proxy.no-live-upstream"],
+        &["refused", "no-attempt"],
+    )]),
     Fault::new(
         "moved-to-other-port",
         truth(&["listener.other-port"], REFUSED),
@@ -28,17 +32,29 @@ pub(super) const FAULTS: &[Fault] = &[
         "on-other-loopback",
         truth(&["listener.other-address"], REFUSED),
         |luck, _| on_another(luck, "127.0.0.2"),
-    ),
+    )
+    .but(&[probed(
+        &["listener.other-address", "proxy.no-live-upstream"],
+        &["refused", "no-attempt"],
+    )]),
     Fault::new(
         "on-other-family",
         truth(&["listener.other-address"], REFUSED),
         |luck, _| on_another(luck, "::1"),
-    ),
+    )
+    .but(&[probed(
+        &["listener.other-address", "proxy.no-live-upstream"],
+        &["refused", "no-attempt"],
+    )]),
     Fault::new(
         "on-loopback-of-its-container",
         truth(&["listener.other-address"], REFUSED),
         |luck, _| on_loopback_of_its_container(luck),
-    ),
+    )
+    .but(&[probed(
+        &["listener.other-address", "proxy.no-live-upstream"],
+        &["refused", "no-attempt"],
+    )]),
     Fault::new(
         "closed-by-its-owner",
         truth(&["listener.closed"], REFUSED),

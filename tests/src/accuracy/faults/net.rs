@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::{SILENCE, UNREACHED, faulty};
 use crate::accuracy::cast::Cast;
 use crate::accuracy::luck::Luck;
-use crate::accuracy::{Fault, Truth, truth};
+use crate::accuracy::{Fault, Truth, probed, truth};
 use crate::firewall::Firewall;
 use crate::netns::Netns;
 use crate::route::Route;
@@ -31,7 +31,7 @@ pub(super) const FAULTS: &[Fault] = &[
     }),
     Fault::new(
         "firewall-resets-in-use",
-        truth(&["net.filtered.reject"], &["reset"]),
+        truth(&["net.filtered.reject"], &["reset", "refused"]),
         |luck, _| rejected_in_use(luck),
     ),
     Fault::new(
@@ -51,20 +51,36 @@ pub(super) const FAULTS: &[Fault] = &[
         "no-route",
         truth(&["net.unreachable.route"], FAILED_AT_ONCE),
         |luck, _| no_route(luck),
-    ),
+    )
+    .but(&[probed(
+        &["net.unreachable.route", "proxy.no-live-upstream"],
+        &["unreachable", "connect-error", "no-attempt"],
+    )]),
     Fault::new(
         "host-is-absent",
         truth(&["net.unreachable.host"], FAILED_AT_ONCE),
         |luck, _| host_is_absent(luck),
-    ),
+    )
+    .but(&[probed(
+        &["net.unreachable.host", "proxy.no-live-upstream"],
+        &["unreachable", "connect-error", "no-attempt"],
+    )]),
     Fault::new(
         "router-says-unreachable",
         truth(&["net.unreachable.icmp"], FAILED_AT_ONCE),
         |luck, _| router_says_no(luck),
-    ),
+    )
+    .but(&[probed(
+        &["net.unreachable.icmp", "proxy.no-live-upstream"],
+        &["unreachable", "connect-error", "no-attempt"],
+    )]),
     Fault::new("syn-is-lost", truth(&["net.lost"], UNREACHED), |luck, _| {
         lost(luck)
-    }),
+    })
+    .but(&[probed(
+        &["net.lost", "proxy.no-live-upstream"],
+        &["connect-timeout", "no-attempt"],
+    )]),
 ];
 
 /// Whom nobody answers for.

@@ -32,9 +32,13 @@ pub(super) const FAULTS: &[Fault] = &[
     }),
     Fault::new(
         "killed-by-limit",
-        truth(&["process.killed"], ENDED),
+        truth(
+            &["process.killed", "app.stalled"],
+            &["eof", "reset", "no-answer"],
+        ),
         |luck, _| asked(luck, "cpu-limit"),
-    ),
+    )
+    .because("on a busy machine its second of processor time takes longer than the gateway waits"),
     Fault::new("killed-by-person", BY_USER, |luck, _| {
         held(luck, "hold", |pid| signal(pid, "KILL"))
     }),
