@@ -361,7 +361,7 @@ impl Correlator {
         } = waiting;
         let joined = joined.unwrap_or_else(Joined::nothing);
         let mut evidence = Evidence::gather(answer, joined, &self.memory);
-        let more = self.grace(&evidence);
+        let more = self.grace(&evidence, seen);
         let more = more.filter(|(due, _)| now.is_none_or(|now| *due > now));
         if let Some((due, exit_of)) = more {
             if now.is_some() && self.waiting.len() < PATIENT {

@@ -271,8 +271,13 @@ fn qualify(judgement: Judgement, evidence: &Evidence) -> Judgement {
         .other_end
         .as_ref()
         .is_some_and(|end| end.translated);
-    // An idle timer and an orderly stop close an idle connection alike.
-    let is_doubtful = judgement.cause == Cause::KeepaliveRace && evidence.is_stopping;
+    // An orderly stop closes a connection as an idle timer or a bug does; its exit may take longer.
+    let closed = [
+        Cause::KeepaliveRace,
+        Cause::AppClosedWithoutAnswer,
+        Cause::AppClosedMidHeader,
+    ];
+    let is_doubtful = closed.contains(&judgement.cause) && evidence.is_stopping;
     let is_copy = evidence.other_end.as_ref().is_some_and(is_copy);
     let is_weak = is_copy
         || joined.ambiguous

@@ -114,6 +114,14 @@ pub struct Doing {
     pub throttled: u32,
 }
 
+impl Doing {
+    /// It wants the processor or a device, or is leaving: what it is about to do is not done.
+    #[must_use]
+    pub const fn is_busy(&self) -> bool {
+        self.exiting || self.running > 0 || self.blocked > 0
+    }
+}
+
 /// A process's open files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Descriptors {

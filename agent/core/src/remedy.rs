@@ -17,14 +17,19 @@ pub fn remedy(evidence: &Evidence, cause: Cause, upstream: Option<&Who>) -> Stri
     let way = evidence.ending.as_ref().map(|ending| &ending.way);
     match (cause, way, &evidence.place) {
         (Cause::OomCgroup, Some(Way::Oom(Some(report))), _) => raise_limit(report),
-        (Cause::KilledByParent, Some(Way::Signalled { sent, .. }), _) => {
+        (Cause::KilledByParent, Some(Way::Signalled { sent, signal, .. }), _) => {
             let age = evidence.deciding().and_then(Attempt::began);
             let age = age
                 .filter(|began| began < sent)
                 .map(|began| between(began, *sent));
             match age {
-                Some(age) => format!(
+                // Timeouts end a worker hard; TERM, QUIT and INT are a master's other orders too.
+                Some(age) if [6, 9].contains(&signal.number) => format!(
                     "raise the worker timeout, or make this request faster: it had run for {age}"
+                ),
+                Some(age) => format!(
+                    "see in the master's log why it stopped a worker at work: a reload, recycling, \
+                     or a timeout; the request had run for {age}"
                 ),
                 None => cause.remedy().to_owned(),
             }

@@ -13,6 +13,9 @@ pub struct Settings {
     pub oom_report: Duration,
     /// Where the upstream process may yet exit: an interpreter closes 30–230 ms before it does.
     pub late_exit: Duration,
+    /// Where it was asked to stop, or still wants the processor by then: on a busy host an interpreter
+    /// took 880 ms.
+    pub slow_exit: Duration,
     /// Where the senses were asked for a look only when the answer was due.
     pub look: Duration,
 }
@@ -24,6 +27,7 @@ impl Default for Settings {
             scattered: Duration::from_millis(90),
             oom_report: Duration::from_millis(80),
             late_exit: Duration::from_millis(800),
+            slow_exit: Duration::from_millis(1700),
             look: Duration::from_millis(40),
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Correlator;
+use crate::asking::Wish;
 use crate::connections::names_of_accepted;
 use crate::evidence::{Evidence, Failure};
 use crate::joining::{Answer, Joined};
@@ -10,15 +11,41 @@ use crate::units::{Pid, Timestamp};
 
 impl Correlator {
     /// Until when a late fact may change the verdict, and whose exit it would be.
-    pub(super) fn grace(&self, evidence: &Evidence) -> Option<(Timestamp, Option<Pid>)> {
+    pub(super) fn grace(
+        &mut self,
+        evidence: &Evidence,
+        now: Timestamp,
+    ) -> Option<(Timestamp, Option<Pid>)> {
         let at = evidence.answer.at;
         if let Some(pid) = evidence.may_yet_exit() {
-            return Some((at.plus(self.settings.late_exit), Some(pid)));
+            let due = self.exit_due((at, now), pid, evidence.is_stopping);
+            return Some((due, Some(pid)));
         }
         // From the kill, not from the answer: a death may itself have been waited for.
         let died = evidence.ending.as_ref().map(|ending| ending.at.max(at));
         let told = died.filter(|_| evidence.may_yet_be_told());
         told.map(|died| (died.plus(self.settings.oom_report), None))
+    }
+
+    /// Until when a process that closed may yet exit for that very reason.
+    fn exit_due(&mut self, (at, now): (Timestamp, Timestamp), pid: Pid, asked: bool) -> Timestamp {
+        let (usual, last) = (
+            at.plus(self.settings.late_exit),
+            at.plus(self.settings.slow_exit),
+        );
+        let doing = self.memory.looks.doing(pid, usual).map(|(_, doing)| doing);
+        match doing {
+            _ if asked => last,
+            Some(doing) if doing.is_busy() => last,
+            Some(_) => usual,
+            None if now < usual => usual,
+            // It sleeps, or it has not come to its exit yet: worth one look.
+            None if now < usual.plus(self.settings.look * 4) => {
+                self.asking.look(now, Wish::Doing(pid));
+                now.plus(self.settings.look)
+            }
+            None => usual,
+        }
     }
 
     /// An upstream that answers an error to a gateway on this host: the gateway's answer counts.
