@@ -21,6 +21,7 @@ mod resets;
 mod scanning;
 mod speech;
 mod states;
+mod tls;
 mod turns;
 
 #[cfg(not(test))]

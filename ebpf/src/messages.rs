@@ -15,7 +15,7 @@ use crate::{
     connection::{self, Connection, HOLDER, Moment},
     kernel::{self, Kernel, Sock, TCP},
     layout::{is_watched, layout},
-    order, speech, turns,
+    order, speech, tls, turns,
 };
 
 /// `struct iovec`: base, then length.
@@ -28,10 +28,6 @@ const PIECES: u64 = 12;
 const WORD: u16 = 16;
 /// Bytes of a status line up to its code (RFC 9112, 4).
 pub const STATUS_LINE: u16 = 12;
-/// How a record of application data begins (RFC 8446, 5.1).
-const APPLICATION_DATA: [u8; 2] = [23, 3];
-/// An encrypted alert with its record's header, in TLS 1.3.
-const SEALED_ALERT: u64 = 24;
 
 #[btf_tracepoint(function = "tcp_sendmsg_locked")]
 pub fn tcp_sendmsg(ctx: BtfTracePointContext) -> i32 {
@@ -59,7 +55,7 @@ fn sent(socket: *const c_void, message: *const c_void) -> Option<()> {
         let written = length;
         let length = read_user(&mut connection.said_head, base, length);
         connection.said_head_length = length;
-        note_asked(connection, written);
+        tls::note_asked(connection, written);
         if length < WORD {
             gather(connection, message);
         }
@@ -68,11 +64,11 @@ fn sent(socket: *const c_void, message: *const c_void) -> Option<()> {
         learn_role(connection, status.is_some());
         tell_if_watched(connection, status, received, tcp.written());
     } else if connection.role == role::DIALLED {
-        if is_tls(&connection.said_head) && !connection.has(flag::ASKED) {
+        if tls::is_tls(&connection.said_head) && !connection.has(flag::ASKED) {
             let (base, length) = buffer?;
             let mut peek = [0; 2];
             read_user(&mut peek, base, length);
-            asked_by(connection, peek, length);
+            tls::asked_by(connection, peek, length);
         }
     } else {
         let (base, length) = buffer?;
@@ -139,38 +135,24 @@ pub fn tell_completed(connection: &mut Connection, before: u16, received: u64, w
 }
 
 /// Whether a gateway writes on at its request's body, although something was heard: an early or an
-/// interim answer.
+/// interim answer; or bids farewell, behind TLS.
 #[inline(always)]
 fn is_body(connection: &mut Connection, buffer: Option<(u64, u64)>, received: u64) -> bool {
-    if !turns::may_write_body(connection) {
+    let is_asked = connection.has(flag::ASKED);
+    if !is_asked && !turns::may_write_body(connection) {
         return false;
     }
     let Some((base, length)) = buffer else {
         return false;
     };
+    if is_asked {
+        let mut first = [0; 2];
+        read_user(&mut first, base, length);
+        return tls::is_alert(first, length);
+    }
     let mut peek = [0; 16];
     read_user(&mut peek, base, length);
     turns::goes_on(connection, &peek, received)
-}
-
-/// Whether the bytes begin as a TLS record does (RFC 8446, 5.1).
-#[inline(always)]
-fn is_tls(head: &[u8; HEAD]) -> bool {
-    matches!(head[0], 20..=23) && head[1] == 3
-}
-
-/// Notes that more than an alert of TLS application data leaves.
-#[inline(always)]
-pub fn note_asked(connection: &mut Connection, written: u64) {
-    let first = [connection.said_head[0], connection.said_head[1]];
-    asked_by(connection, first, written);
-}
-
-#[inline(always)]
-pub fn asked_by(connection: &mut Connection, first: [u8; 2], written: u64) {
-    if first == APPLICATION_DATA && written > SEALED_ALERT {
-        connection.flags |= flag::ASKED;
-    }
 }
 
 /// Where a head's next bytes go, and how many fit; `None` where it is full.
@@ -255,17 +237,9 @@ pub fn begin(connection: &mut Connection, tid: u32, received: u64, written: u32)
     connection.said_at = connection.spoke_at;
     connection.said = connection.said.wrapping_add(1);
     connection.said_mark = written;
-    // A server that greets before it is asked may not say more.
-    let is_greeted = connection.role == role::DIALLED
-        && connection.said == 1
-        && connection.heard > 0
-        && !connection.has(flag::LATE);
-    if !is_greeted {
+    if !turns::is_greeted(connection) {
         connection.received_mark = received;
         connection.speaker = HOLDER;
-        if connection.role == role::DIALLED {
-            connection.heard_head_length = 0;
-        }
     }
     // Another thread may ask on it now, where several share a pool.
     if connection.role == role::DIALLED && tid != connection.owner.tid {

@@ -16,7 +16,7 @@ use crate::{
     layout::is_watched,
     messages, overflows, scanning, speech,
     states::LISTEN,
-    turns,
+    tls, turns,
 };
 
 const IPPROTO_TCP: u32 = 6;
@@ -173,13 +173,15 @@ fn left(packet: *mut __sk_buff) -> Option<()> {
     let mut peek = [0; 16];
     let length = load(packet, &payload, &mut peek);
     let goes_on = |connection: &mut Connection| {
-        turns::may_write_body(connection) && turns::goes_on(connection, &peek, received)
+        let first = [peek[0], peek[1]];
+        connection.has(flag::ASKED) && tls::is_alert(first, payload.length.into())
+            || turns::may_write_body(connection) && turns::goes_on(connection, &peek, received)
     };
     if turns::begins(connection, received) && !goes_on(connection) {
         let tid = kernel::tid(kernel::current());
         messages::begin(connection, tid, received, payload.sequence);
         connection.said_head_length = load(packet, &payload, &mut connection.said_head);
-        messages::note_asked(connection, u64::from(payload.length));
+        tls::note_asked(connection, u64::from(payload.length));
         speech::learn(connection);
         let status = messages::status(&connection.said_head, connection.said_head_length);
         messages::learn_role(connection, status.is_some());
@@ -204,7 +206,7 @@ fn go_on(packet: *mut __sk_buff, payload: &Payload, connection: &mut Connection,
     if connection.role == role::DIALLED {
         let mut first = [0; 2];
         load(packet, payload, &mut first);
-        messages::asked_by(connection, first, u64::from(payload.length));
+        tls::asked_by(connection, first, u64::from(payload.length));
         return;
     }
     let before = connection.said_head_length;

@@ -1,6 +1,6 @@
 //! Whose turn it is: where a message begins, and what only goes on with one.
 
-use probe502_common::role;
+use probe502_common::{flag, role};
 
 use crate::{
     connection::{Connection, HOLDER},
@@ -76,4 +76,13 @@ fn heard_interim(connection: &Connection) -> bool {
         && head[0] == b'H'
         && head[4] == b'/'
         && head[9] == b'1'
+}
+
+/// A server that greets before it is asked may not say more.
+#[inline(always)]
+pub fn is_greeted(connection: &Connection) -> bool {
+    connection.role == role::DIALLED
+        && connection.said == 1
+        && connection.heard > 0
+        && !connection.has(flag::LATE)
 }

@@ -84,3 +84,17 @@ impl Drop for Certificates {
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
+
+/// Says a ClientHello to a server, so that it answers with its part of the handshake.
+///
+/// # Errors
+/// When it does not.
+pub fn shake_hands(addr: &str) -> Result<()> {
+    let output = Command::new("openssl")
+        .args(["s_client", "-connect", addr])
+        .stdin(std::process::Stdio::null())
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(said.contains("Server certificate"), "no handshake: {said}");
+    Ok(())
+}

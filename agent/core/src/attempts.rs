@@ -169,6 +169,7 @@ pub fn idle(at: Timestamp, flow: &Flow) -> Option<Duration> {
     let is_served = flow.said > 0
         && flow.heard_bytes > 0
         && http::request_line(&flow.said_head).is_some()
+        && http::fault(&flow.heard_head).is_none()
         && is_header_complete(flow) != Some(false);
     let is_closed = flow.role == Role::Dialled && flow.how == How::Fin && flow.error.0 == 0;
     (is_served && is_closed && idle.as_millis() >= u128::from(IDLE_MS)).then_some(idle)

@@ -83,10 +83,13 @@ fn failed_by(attempt: &Attempt, moment: Timestamp) -> bool {
     let heard = [flow.fin_at, flow.reset_at].into_iter().flatten().min();
     let disliked = flow
         .heard_at
-        .filter(|_| attempt.symptom() == Symptom::BadAnswer);
+        .filter(|_| matches!(attempt.symptom(), Symptom::BadAnswer | Symptom::TlsFailure));
     // A refused dial's socket says only that it failed.
     let failed = flow.error.0 != 0 && !flow.established;
-    heard.or(disliked).is_some_and(|heard| heard <= moment)
+    [heard, disliked]
+        .into_iter()
+        .flatten()
+        .any(|at| at <= moment)
         || failed && attempt.at.since(moment) <= AT_ONCE
 }
 

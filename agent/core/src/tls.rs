@@ -172,14 +172,22 @@ pub fn said_no_certificate(flow: &Flow) -> bool {
         }
 }
 
-/// Whether all that was heard is an alert that is encrypted.
+/// Whether all that was heard is an alert that is encrypted. What an alert of the gateway's answers is
+/// kept, but no longer counted.
 #[must_use]
 pub fn heard_sealed_alert(flow: &Flow) -> bool {
     let heard = records(&flow.heard_head);
     let is_alert = |one: &Record| {
         one.kind == ALERT && one.length != 2 || one.kind == DATA && one.length == SEALED_ALERT
     };
-    matches!(heard[..], [one] if is_alert(&one)) && total(&heard) == flow.heard_bytes
+    let counted = [0, total(&heard)].contains(&flow.heard_bytes);
+    matches!(heard[..], [one] if is_alert(&one)) && counted
+}
+
+/// Whether the gateway's last message answers an encrypted alert: what came after it is counted.
+#[must_use]
+pub fn answers_sealed_alert(flow: &Flow) -> bool {
+    flow.heard_bytes == 0 && heard_sealed_alert(flow)
 }
 
 fn total(records: &[Record]) -> u64 {
@@ -242,6 +250,13 @@ pub fn is_handshake_failure(flow: &Flow, at: Timestamp) -> bool {
         None => false,
         Some(Stage::Greeted) => flow.heard_bytes > 0 || is_ended(flow),
         Some(Stage::Refused(_)) => !flow.asked,
+        // Who answers a farewell bids one, at the end of any connection.
+        Some(Stage::Sealed) if answers_sealed_alert(flow) => {
+            !flow.asked
+                && flow
+                    .said_at
+                    .is_some_and(|said| swift(flow.established_at, said))
+        }
         Some(Stage::Sealed) => {
             !flow.asked
                 && flow

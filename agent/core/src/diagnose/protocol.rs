@@ -65,17 +65,27 @@ const fn fills_a_buffer(read: u64) -> bool {
 #[must_use]
 pub fn handshake(flow: &Flow) -> Option<Judgement> {
     let alert = tls::heard_alert(flow).filter(|alert| *alert != Alert::CLOSE_NOTIFY);
-    match tls::stage(flow)? {
-        Stage::Greeted | Stage::Finished if alert.is_some() => Some(proven(Cause::TlsAlert)),
-        Stage::Greeted if flow.heard_bytes > 0 && !tls::is_record(&flow.heard_head.0) => {
-            let named = foreign::protocol(&flow.heard_head.0).is_some();
-            let cause = if named {
-                Cause::NotHttp
-            } else {
-                Cause::TlsToPlain
-            };
-            Some(proven(cause))
-        }
+    let stage = tls::stage(flow)?;
+    let came_first = match stage {
+        Stage::Greeted | Stage::Finished => true,
+        // What came after the gateway's own alert is counted, and explains nothing.
+        Stage::Refused(_) | Stage::Sealed => flow.heard_bytes == 0,
+    };
+    if alert.is_some() && came_first {
+        return Some(proven(Cause::TlsAlert));
+    }
+    let head = &flow.heard_head.0;
+    let is_first = matches!(stage, Stage::Greeted | Stage::Refused(_));
+    if is_first && came_first && !head.is_empty() && !tls::is_record(head) {
+        let named = foreign::protocol(head).is_some();
+        let cause = if named {
+            Cause::NotHttp
+        } else {
+            Cause::TlsToPlain
+        };
+        return Some(proven(cause));
+    }
+    match stage {
         Stage::Greeted => (!tls::is_ended(flow)).then_some(UNEXPLAINED),
         Stage::Refused(alert) if alert.is_distrust() => Some(proven(Cause::TlsDistrust)),
         Stage::Refused(Alert::CLOSE_NOTIFY | Alert::USER_CANCELED) => Some(UNEXPLAINED),
@@ -83,6 +93,7 @@ pub fn handshake(flow: &Flow) -> Option<Judgement> {
         Stage::Finished if tls::heard_sealed_alert(flow) && tls::said_no_certificate(flow) => {
             Some(inferred(Cause::TlsAlert))
         }
+        Stage::Sealed if tls::answers_sealed_alert(flow) => Some(inferred(Cause::TlsAlert)),
         Stage::Finished | Stage::Sealed => {
             let first = flow.fin_at.or(flow.reset_at).zip(flow.said_at);
             let answers = tls::is_ended(flow) && first.is_none_or(|(end, said)| end <= said);
@@ -134,5 +145,5 @@ fn said_farewell(flow: &Flow, end: &OtherEnd) -> bool {
 pub fn is_heard(evidence: &Evidence) -> bool {
     evidence
         .deciding()
-        .is_some_and(|attempt| attempt.flow.heard_bytes > 0)
+        .is_some_and(|attempt| !attempt.flow.heard_head.0.is_empty())
 }

@@ -68,7 +68,7 @@ pub fn plain_to_tls(flow: &Flow, who: &str) -> String {
 #[must_use]
 pub fn tls_to_plain(flow: &Flow, who: &str) -> String {
     let address = flow.remote;
-    if flow.heard_bytes > 0 {
+    if !flow.heard_head.0.is_empty() {
         format!("{address} answered the gateway's ClientHello with bytes that are not TLS")
     } else {
         format!("{address} speaks HTTP in clear to others, and {who} closed on a ClientHello")
@@ -88,7 +88,12 @@ pub fn tls_alert(flow: &Flow) -> String {
             "the gateway ended the TLS handshake with {address} by the alert {}",
             named(alert)
         ),
-        (None, Some(Stage::Greeted | Stage::Finished | Stage::Sealed) | None) => format!(
+        (None, Some(Stage::Sealed)) => {
+            format!(
+                "{address} answered the gateway's part of the handshake with an encrypted alert"
+            )
+        }
+        (None, Some(Stage::Greeted | Stage::Finished) | None) => format!(
             "{address} asked for a client certificate, the gateway showed none, and an encrypted \
              alert came back"
         ),

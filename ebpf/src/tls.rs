@@ -1,0 +1,45 @@
+//! What a gateway says over TLS, as far as the records' headers show it.
+
+use probe502_common::{HEAD, flag, role};
+
+use crate::{connection::Connection, turns};
+
+/// How a record of application data begins (RFC 8446, 5.1).
+const APPLICATION_DATA: [u8; 2] = [23, 3];
+/// How an alert's record begins.
+const ALERT: [u8; 2] = [21, 3];
+/// An encrypted alert with its record's header, in TLS 1.3.
+const SEALED_ALERT: u64 = 24;
+
+/// Whether the bytes begin as a TLS record does (RFC 8446, 5.1).
+#[inline(always)]
+pub fn is_tls(head: &[u8; HEAD]) -> bool {
+    matches!(head[0], 20..=23) && head[1] == 3
+}
+
+/// Whether a write is no more than a TLS alert. After a request it is a farewell, and no message.
+#[inline(always)]
+pub fn is_alert(first: [u8; 2], written: u64) -> bool {
+    first == ALERT || first == APPLICATION_DATA && written <= SEALED_ALERT
+}
+
+/// A gateway's message has begun: notes that TLS application data leaves, where it is more than an
+/// alert. What was heard before is forgotten, unless an alert answers it.
+#[inline(always)]
+pub fn note_asked(connection: &mut Connection, written: u64) {
+    let first = [connection.said_head[0], connection.said_head[1]];
+    asked_by(connection, first, written);
+    if connection.role == role::DIALLED
+        && !is_alert(first, written)
+        && !turns::is_greeted(connection)
+    {
+        connection.heard_head_length = 0;
+    }
+}
+
+#[inline(always)]
+pub fn asked_by(connection: &mut Connection, first: [u8; 2], written: u64) {
+    if first == APPLICATION_DATA && written > SEALED_ALERT {
+        connection.flags |= flag::ASKED;
+    }
+}
