@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use probe502_core::asking::Wish;
 use probe502_core::correlator::{Correlator, Settings};
 use probe502_core::decode::Decoder;
 use probe502_core::event::{Attached, Event, Fact, Lost};
@@ -110,6 +111,7 @@ impl Live {
         self.answer_wishes()?;
         let verdicts = self.judge(now)?;
         self.answer_wishes()?;
+        self.kernel.rest(Instant::now())?;
         if self.flushed.elapsed() >= FLUSH {
             self.flushed = Instant::now();
             if let Some(recorder) = &mut self.recorder {
@@ -240,6 +242,11 @@ impl Live {
     /// What was seen is dated when it was seen: after all that this turn drained.
     fn answer_wishes(&mut self) -> anyhow::Result<()> {
         while let Some(wish) = self.correlator.poll_wish() {
+            if wish == Wish::Unix {
+                self.kernel.watch_unix()?;
+            } else if wish == Wish::Calls {
+                self.kernel.watch_calls(Instant::now())?;
+            }
             let now = kernel::now();
             if let Some(fact) = self.looker.answer(wish, now) {
                 self.feed(now, fact)?;

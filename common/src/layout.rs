@@ -90,6 +90,30 @@ pub struct Layout {
     pub silent: u32,
     /// Zero.
     pub padding: u32,
+    pub sock_type: u32,
+    pub sock_receive_queue: u32,
+    pub skb_sk: u32,
+    pub skb_len: u32,
+    pub skb_data: u32,
+    pub skb_data_len: u32,
+    pub unix_addr: u32,
+    pub unix_peer: u32,
+    pub address_len: u32,
+    pub address_name: u32,
+    /// Where a system call's number and its second and third arguments are in `struct pt_regs`.
+    pub regs_number: u32,
+    pub regs_second: u32,
+    pub regs_third: u32,
+    /// The numbers of system calls on this processor.
+    pub call_socket: u32,
+    pub call_connect: u32,
+    pub call_accept: u32,
+    pub call_accept4: u32,
+    pub sock_peer_pid: u32,
+    /// Its number in the initial process namespace.
+    pub pid_number: u32,
+    /// Zero.
+    pub padding_calls: u32,
     /// The `skb_drop_reason`s to report: bit n of word n/64 is reason n.
     pub drop_reasons: [u64; 2],
     /// The statuses to report: bit n of word n/64 is status 400 + n.

@@ -7,9 +7,11 @@
 
 mod layout;
 mod records;
+mod unix;
 
 pub use layout::{ABSENT, Layout};
 pub use records::{
     Death, Drop, Flow, HEAD, Header, Listener, Overflow, Reset, Signal, Task, Tuple, Victim, flag,
     how, kind, role,
 };
+pub use unix::{Call, PATH, UnixDial, UnixDialler, UnixFlow, call};

@@ -31,6 +31,16 @@ pub mod kind {
     pub const DROP: u16 = 10;
     /// An [`Overflow`](crate::Overflow).
     pub const OVERFLOW: u16 = 11;
+    /// A [`UnixFlow`](crate::UnixFlow) that ended, or that its dialling end could not use.
+    pub const UNIX_ENDED: u16 = 24;
+    /// A [`UnixFlow`](crate::UnixFlow): a watched status line arrived on a dialled connection.
+    pub const UNIX_HEARD: u16 = 25;
+    /// A [`UnixDial`](crate::UnixDial) that failed.
+    pub const UNIX_DIAL: u16 = 26;
+    /// A [`Call`](crate::Call) that failed.
+    pub const CALL: u16 = 27;
+    /// A [`UnixDialler`](crate::UnixDialler).
+    pub const UNIX_DIALLER: u16 = 28;
 }
 
 /// Which end of a connection a socket is.

@@ -16,7 +16,7 @@ static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
 /// How many records of each kind left, by the kind's number; 0 counts the lost ones.
 #[map]
-static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(16, 0);
+static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(32, 0);
 
 /// Sends a record that `write` fills in place; a full ring loses it.
 #[inline(always)]

@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::{bpf_get_current_task, bpf_probe_read_kernel, generated};
-use probe502_common::{Task, Tuple};
+use probe502_common::{PATH, Task, Tuple};
 
 use crate::layout::{exists, layout};
 
@@ -11,6 +11,8 @@ const AF_INET6: u16 = 10;
 const PF_EXITING: u32 = 4;
 /// `IPPROTO_TCP`.
 pub const TCP: u16 = 6;
+/// `offsetof(struct sockaddr_un, sun_path)`.
+const SUN_PATH: u64 = 2;
 
 /// An address in kernel memory.
 #[derive(Clone, Copy)]
@@ -67,11 +69,55 @@ impl Kernel {
     pub fn plus(self, offset: u64) -> Self {
         Self(self.0 + offset)
     }
+
+    /// The address in kernel memory of a UNIX socket's other end, 0 where it has none.
+    #[inline(always)]
+    pub fn unix_peer(self) -> u64 {
+        self.read(layout!(unix_peer)).unwrap_or(0)
+    }
+
+    #[inline(always)]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    /// Copies bytes to where the caller has made sure of the room.
+    #[inline(always)]
+    pub fn append(self, size: u32, place: *mut u8) -> bool {
+        // SAFETY: the caller's `place` has room for `size`, as the verifier checks.
+        let failed = unsafe {
+            generated::bpf_probe_read_kernel(place.cast(), size, self.0 as *const c_void)
+        };
+        failed == 0
+    }
+
+    /// Copies at most `N` bytes; returns how many.
+    #[inline(always)]
+    pub fn write_bytes<const N: usize>(self, length: u32, to: &mut [u8; N]) -> Option<u32> {
+        let size = bounded(length, N as u32)?;
+        // SAFETY: at most N bytes go into an array of N; the helper checks the source.
+        let failed = unsafe {
+            generated::bpf_probe_read_kernel(to.as_mut_ptr().cast(), size, self.0 as *const c_void)
+        };
+        (failed == 0).then_some(size)
+    }
+}
+
+/// At least 1 and at most `most`, in a way that the verifier sees: the compiler, which knows more,
+/// would leave the checks out.
+#[inline(always)]
+pub fn bounded(length: u32, most: u32) -> Option<u32> {
+    // SAFETY: a read of a local variable.
+    let length = unsafe { core::ptr::read_volatile(&raw const length) };
+    if length == 0 {
+        return None;
+    }
+    Some(if length > most { most } else { length })
 }
 
 /// A `struct sock` that a hook was given: the verifier knows its type.
 #[derive(Clone, Copy)]
-pub struct Sock(Kernel);
+pub struct Sock(pub Kernel);
 
 /// The start of a `struct sock_extended_err` (`linux/errqueue.h`).
 #[derive(Clone, Copy)]
@@ -110,6 +156,35 @@ impl Sock {
     #[inline(always)]
     pub fn protocol(self) -> u16 {
         self.0.load(layout!(sock_protocol)).unwrap_or(0)
+    }
+
+    #[inline(always)]
+    pub fn family(self) -> u16 {
+        self.0.load(layout!(sock_family)).unwrap_or(0)
+    }
+
+    /// The other end has closed (`RCV_SHUTDOWN`).
+    #[inline(always)]
+    pub fn is_shut(self) -> bool {
+        self.0.load::<u8>(layout!(sock_shutdown)).unwrap_or(0) & 1 == 1
+    }
+
+    /// What was put last into its receive queue.
+    #[inline(always)]
+    pub fn last_received(self) -> Option<Kernel> {
+        let queue = self.0.plus(u64::from(layout!(sock_receive_queue)));
+        let last = queue.follow(layout!(queue_prev))?;
+        (last.0 != queue.0).then_some(last)
+    }
+
+    /// Copies a UNIX socket's own path; returns how many bytes.
+    #[inline(always)]
+    pub fn write_unix_path(self, to: &mut [u8; PATH]) -> Option<u32> {
+        let address = self.0.follow(layout!(unix_addr))?;
+        let length: u32 = address.read(layout!(address_len))?;
+        let name = address.plus(u64::from(layout!(address_name)));
+        name.plus(SUN_PATH)
+            .write_bytes(length.saturating_sub(2), to)
     }
 
     #[inline(always)]

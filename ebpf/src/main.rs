@@ -3,6 +3,7 @@
 #![no_main]
 
 mod afterwards;
+mod calls;
 mod connection;
 mod deferred;
 mod dials;
@@ -23,6 +24,8 @@ mod speech;
 mod states;
 mod tls;
 mod turns;
+mod unix;
+mod unix_dials;
 
 #[cfg(not(test))]
 #[panic_handler]

@@ -42,7 +42,7 @@ pub const ANSWER: u64 = 200_000_000;
 
 /// The running thread let go of a dialled connection.
 #[inline(always)]
-fn note_let_go(cookie: u64, failed: bool) {
+pub fn note_let_go(cookie: u64, failed: bool) {
     let (tid, at) = (kernel::tid(kernel::current()), now());
     let failed = u64::from(failed);
     if let Some(place) = LET_GO.get_ptr_mut(tid) {

@@ -13,6 +13,7 @@ use probe502_common::{HEAD, flag, role};
 use crate::{
     connection::{self, Connection, OTHER_END},
     deferred, kernel,
+    kernel::bounded,
     layout::is_watched,
     messages, overflows, scanning, speech,
     states::LISTEN,
@@ -333,18 +334,6 @@ fn read<T: Copy>(packet: *mut __sk_buff, offset: u32) -> Option<T> {
         unsafe { bpf_skb_load_bytes(packet.cast(), offset, value.as_mut_ptr().cast(), size) };
     // SAFETY: on success all bytes are written; `T` is an array of bytes.
     (failed == 0).then(|| unsafe { value.assume_init() })
-}
-
-/// At least 1 and at most `most`, in a way that the verifier sees: the compiler, which knows more,
-/// would leave the checks out.
-#[inline(always)]
-pub fn bounded(length: u32, most: u32) -> Option<u32> {
-    // SAFETY: a read of a local variable.
-    let length = unsafe { core::ptr::read_volatile(&raw const length) };
-    if length == 0 {
-        return None;
-    }
-    Some(if length > most { most } else { length })
 }
 
 /// Copies the payload's start; returns how many bytes.

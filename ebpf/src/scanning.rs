@@ -5,11 +5,7 @@ use aya_ebpf::{
 };
 use probe502_common::{HEAD, flag};
 
-use crate::{
-    connection::Connection,
-    header,
-    packets::{Payload, bounded},
-};
+use crate::{connection::Connection, header, kernel::bounded, packets::Payload};
 
 /// An answer that begins with a smaller packet is mostly whole with it; only where more comes is the
 /// end of its header looked for.

@@ -11,6 +11,7 @@ pub mod handshakes;
 pub mod lines;
 pub mod netns;
 pub mod nginx;
+pub mod paths;
 pub mod place;
 pub mod repertoire;
 pub mod route;

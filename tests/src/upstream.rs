@@ -75,6 +75,17 @@ impl Upstream {
         })
     }
 
+    /// `faulty.py` on a UNIX socket that everyone may dial.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn faulty_unix(path: &Path, options: &[&str]) -> Result<Self> {
+        let path = path.to_str().context("a path of text")?;
+        let mut upstream = Self::faulty_at(None, &[&["--unix", path], options].concat())?;
+        upstream.addr = format!("unix:{path}");
+        Ok(upstream)
+    }
+
     /// gunicorn 20.1 with the application of `slow.py`: one sync worker, and these options.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ def options():
     parser = argparse.ArgumentParser()
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--unix", help="a path to listen on, instead of a host and a port")
     parser.add_argument("--backlog", type=int, default=1024)
     parser.add_argument("--idle", type=float, default=60.0, help="seconds a kept-alive connection may idle")
     parser.add_argument("--share", choices=["fork", "threads"], default="fork",
@@ -39,6 +40,15 @@ def listen(host, port, backlog):
     listener.bind((host, port))
     listener.listen(backlog)
     wire.say(f"listening {host} {listener.getsockname()[1]}")
+    return listener
+
+
+def listen_unix(path, backlog):
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(path)
+    os.chmod(path, 0o777)
+    listener.listen(backlog)
+    wire.say(f"listening {path} 0")
     return listener
 
 
@@ -117,7 +127,10 @@ def main():
     if args.late:
         wire.say(f"starting {args.host} {args.port}")
         time.sleep(args.late)
-    listeners = [listen(args.host, args.port, args.backlog)]
+    if args.unix:
+        listeners = [listen_unix(args.unix, args.backlog)]
+    else:
+        listeners = [listen(args.host, args.port, args.backlog)]
     if args.no_descriptors:
         use_up_descriptors()
     while True:

@@ -89,9 +89,13 @@ pub fn signal(number: u8) -> String {
 pub fn errno(Errno(number): Errno) -> String {
     let name = match number {
         1 => "EPERM",
+        2 => "ENOENT",
         11 => "EAGAIN",
+        12 => "ENOMEM",
         13 => "EACCES",
         22 => "EINVAL",
+        23 => "ENFILE",
+        24 => "EMFILE",
         32 => "EPIPE",
         98 => "EADDRINUSE",
         99 => "EADDRNOTAVAIL",

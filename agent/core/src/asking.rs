@@ -24,7 +24,7 @@ const LATELY: Duration = Duration::from_millis(100);
 
 /// A question to the world, answered by facts, so that a recording holds the answer. What cannot be
 /// looked at is not answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wish {
     /// Who is it? `Fact::Process`.
     Process(Pid),
@@ -46,6 +46,18 @@ pub enum Wish {
     },
     /// What is it doing? `Fact::Doing`.
     Doing(Pid),
+    /// What is this UNIX path for who dials it? `Fact::Looked`.
+    Path {
+        /// Who dials it.
+        pid: Pid,
+        /// The path, as it was dialled.
+        path: String,
+    },
+    /// Watch UNIX connections from now on: a gateway dials them. Not answered.
+    Unix,
+    /// Watch failed system calls for a while: a dial failed, or none was seen. Not answered; what
+    /// they are comes as `Fact::Call`.
+    Calls,
     /// How many files has it open? `Fact::Descriptors`.
     Descriptors(Pid),
     /// How many ephemeral ports are in use towards this address? `Fact::Ports`.
@@ -103,7 +115,7 @@ impl Asking {
         let lately = self.looked.get(&wish);
         let is_new = lately.is_none_or(|before| at.since(*before) >= LATELY);
         if is_new && self.waiting.len() < WAITING {
-            self.looked.insert(at, wish, at);
+            self.looked.insert(at, wish.clone(), at);
             self.waiting.push_back(wish);
         }
     }
@@ -198,8 +210,8 @@ mod tests {
             (199, false),
             (300, true),
         ] {
-            asking.look(Timestamp(at * 1_000_000), wish);
-            assert_eq!(asking.pop(), asks.then_some(wish), "at {at} ms");
+            asking.look(Timestamp(at * 1_000_000), wish.clone());
+            assert_eq!(asking.pop(), asks.then_some(wish.clone()), "at {at} ms");
         }
     }
 

@@ -9,6 +9,7 @@ use crate::http;
 use crate::recent::Recent;
 use crate::tls;
 use crate::units::{Cookie, Pid, Timestamp};
+use crate::unix::{Call, is_noise};
 use crate::verdict::Symptom;
 
 /// States after the handshake: ESTABLISHED, FIN_WAIT1 and 2, CLOSE_WAIT, LAST_ACK, CLOSING
@@ -21,6 +22,10 @@ const RESET: [u16; 2] = [104, 32];
 
 /// The shortest connect timeout that someone would configure.
 const PATIENCE: Duration = Duration::from_millis(50);
+
+/// From a dial's failure in the kernel to the return of `connect(2)`: microseconds, but for a task
+/// that loses its processor in between.
+const AT_ONCE: Duration = Duration::from_millis(20);
 
 /// A process's attempts that are looked through for an answer: more do not fail at once.
 const LATELY: usize = 512;
@@ -134,7 +139,7 @@ impl Attempt {
     /// Whether two attempts failed alike, so that taking one for the other misleads nobody.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
-        self.flow.remote == other.flow.remote && self.symptom() == other.symptom()
+        self.flow.target() == other.flow.target() && self.symptom() == other.symptom()
     }
 }
 
@@ -208,16 +213,43 @@ impl Attempts {
             return;
         };
         let key = (flow.cookie, flow.said);
-        if self.seen.get(&key).is_some() {
+        if self.seen.get(&key).is_some() || is_noise(&flow) {
             return;
         }
+        // Told of only because its thread answered with a failure: what it heard must be the reason.
+        let is_beside = flow.path.is_some() && flow.how == How::Open;
         // Nothing was asked on it and nothing went wrong: a spare connection.
         let is_spare = flow.established
             && flow.said == 0
             && !flow.late
             && !(flow.fin_heard || flow.reset_heard || flow.error.0 != 0);
         if !is_spare && idle(at, &flow).is_none() {
-            self.add((at, task.pid, task.tid), flow, None);
+            let number = self.add((at, task.pid, task.tid), flow, None);
+            if is_beside
+                && self
+                    .waiting
+                    .get(&(task.pid, number))
+                    .is_none_or(Attempt::is_weak)
+            {
+                self.waiting.remove(&(task.pid, number));
+                self.seen.remove(&key);
+            }
+        }
+    }
+
+    /// A call that failed tells why a UNIX dial did: the thread's last one, at that moment.
+    pub fn called(&mut self, at: Timestamp, call: &Call) {
+        let is_its = |attempt: &&Attempt| {
+            attempt.tid == call.task.tid
+                && attempt.is_unconnected()
+                && attempt.flow.path.is_some()
+                && attempt.flow.path == call.path
+                && at.since(attempt.at) <= AT_ONCE
+        };
+        let found = self.of(call.task.pid).find(is_its).map(|one| one.number);
+        let key = found.map(|number| (call.task.pid, number));
+        if let Some(attempt) = key.and_then(|key| self.waiting.get_mut(&key)) {
+            attempt.flow.error = call.errno;
         }
     }
 
@@ -284,7 +316,12 @@ impl Attempts {
         self.waiting.get(&key)
     }
 
-    fn add(&mut self, (at, pid, tid): (Timestamp, Pid, u32), mut flow: Flow, relayed: Option<u16>) {
+    fn add(
+        &mut self,
+        (at, pid, tid): (Timestamp, Pid, u32),
+        mut flow: Flow,
+        relayed: Option<u16>,
+    ) -> u64 {
         // The kernel skips a hook that would run within another: what was heard tells as well.
         flow.established |=
             flow.fin_heard || flow.heard > 0 || flow.said > 0 || CONNECTED.contains(&flow.state);
@@ -306,5 +343,6 @@ impl Attempts {
                 claimed: false,
             },
         );
+        number
     }
 }

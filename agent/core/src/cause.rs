@@ -106,6 +106,20 @@ causes! {
     PortsExhausted = "proxy.ports-exhausted",
     /// Every upstream was marked down by earlier failures.
     NoLiveUpstream = "proxy.no-live-upstream",
+    /// The gateway has no file descriptor left.
+    FdExhausted = "proxy.fd-exhausted",
+    /// The kernel had no memory for the gateway's socket.
+    NoMemory = "proxy.no-memory",
+    /// A policy forbade the gateway to dial.
+    ProxyDenied = "proxy.denied",
+    /// There is no such UNIX socket.
+    UnixMissing = "unix.missing",
+    /// Nothing listens on the UNIX socket.
+    UnixNoListener = "unix.no-listener",
+    /// The UNIX socket's queue is full.
+    UnixBacklogFull = "unix.backlog-full",
+    /// The gateway may not write to the UNIX socket.
+    UnixDenied = "unix.denied",
     /// Records were lost around this answer.
     UnknownEvidenceLost = "unknown.evidence-lost",
     /// The connection was opened before the agent.

@@ -1,6 +1,7 @@
 //! Events in, verdicts out: answers wait their grace here, then are joined and judged.
 
 mod recall;
+mod unix;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -111,7 +112,7 @@ impl Correlator {
             Fact::Drop(drop) => self.memory.packets.dropped(at, drop),
             Fact::Overflow(overflow) => self.memory.packets.overflowed(at, overflow),
             Fact::OomReport(report) => self.memory.processes.report(at, report),
-            Fact::Process(process) => self.memory.processes.meet(at, process),
+            Fact::Process(process) => self.met(at, process),
             Fact::Peer(peer) => {
                 let processes = &self.memory.processes;
                 self.asking.about_peer(at, &peer, processes);
@@ -125,6 +126,7 @@ impl Correlator {
             Fact::Doing(doing) => self.memory.looks.see_doing(at, doing),
             Fact::Descriptors(open) => self.memory.looks.see_descriptors(at, open),
             Fact::Ports(ports) => self.memory.looks.see_ports(at, ports),
+            fact @ (Fact::Dialler(_) | Fact::Call(_) | Fact::Looked(_)) => self.of_unix(at, fact),
             // The kernel log's losses take no connection's evidence away.
             Fact::Lost(lost) if lost.stage == "log" => {}
             Fact::Lost(lost) => self
@@ -276,9 +278,7 @@ impl Correlator {
 
     fn ended(&mut self, at: Timestamp, flow: Flow) {
         self.stories.ended(at, &flow, &mut self.memory);
-        if flow.role == Role::Dialled {
-            self.memory.dial(at, &flow);
-        }
+        self.dialled(at, &flow);
         if let Some(task) = &flow.task {
             self.asking.about(at, task, &self.memory.processes);
         }
@@ -301,7 +301,7 @@ impl Correlator {
     }
 
     fn heard(&mut self, at: Timestamp, flow: Flow) {
-        self.memory.dial(at, &flow);
+        self.dialled(at, &flow);
         if let Some(owner) = flow.owner.as_ref().or(flow.task.as_ref()) {
             self.asking.about(at, owner, &self.memory.processes);
             for name in names_of_dialled(&flow) {
@@ -385,15 +385,5 @@ impl Correlator {
         self.memory.explain(number, judgement.cause);
         self.verdicts
             .push_back(tell(&evidence, judgement, &self.memory));
-    }
-
-    /// Asks what would explain an answer that was joined late; until when it then waits.
-    fn ask(&mut self, waiting: &mut Waiting, now: Timestamp) -> Option<Timestamp> {
-        if std::mem::replace(&mut waiting.asked, true) {
-            return None;
-        }
-        let attempt = waiting.joined.as_ref()?.attempts.last()?;
-        let asks = self.asking.why(now, attempt, &self.memory);
-        asks.then(|| now.plus(self.settings.look))
     }
 }

@@ -96,6 +96,15 @@ impl Decoder {
             }
             kind::DROP => Fact::Drop(self.dropped(&record(header.kind, bytes)?)),
             kind::OVERFLOW => Fact::Overflow(overflow(&record(header.kind, bytes)?)),
+            kind::UNIX_ENDED => Fact::Ended(unix::flow(&record(header.kind, bytes)?)?),
+            kind::UNIX_HEARD => Fact::Heard(unix::flow(&record(header.kind, bytes)?)?),
+            kind::UNIX_DIAL => Fact::Ended(unix::dial(&record(header.kind, bytes)?)?),
+            kind::UNIX_DIALLER => {
+                let dialler: records::UnixDialler = record(header.kind, bytes)?;
+                let pid = Pid(dialler.pid);
+                Fact::Dialler(crate::unix::Dialler { pid })
+            }
+            kind::CALL => Fact::Call(unix::call(&record(header.kind, bytes)?)?),
             unknown => return Err(DecodeError::Kind(unknown)),
         };
         Ok(Event {
@@ -164,8 +173,14 @@ fn checked(flow: records::Flow) -> Result<records::Flow, DecodeError> {
 }
 
 fn flow(bytes: &[u8]) -> Result<Flow, DecodeError> {
-    let flow = checked(record(kind::ANSWERED, bytes)?)?;
-    let set = |bit: u16| flow.flags & bit != 0;
+    told(&checked(record(kind::ANSWERED, bytes)?)?)
+}
+
+fn set(flow: &records::Flow, bit: u16) -> bool {
+    flow.flags & bit != 0
+}
+
+fn told(flow: &records::Flow) -> Result<Flow, DecodeError> {
     Ok(Flow {
         netns: Netns(flow.header.netns),
         cookie: Cookie(flow.cookie),
@@ -202,23 +217,25 @@ fn flow(bytes: &[u8]) -> Result<Flow, DecodeError> {
         icmp_code: flow.icmp_code,
         status: (flow.status != 0).then_some(flow.status),
         state: flow.state,
-        late: set(flag::LATE),
-        dying: set(flag::DYING),
-        held: set(flag::HELD),
-        established: set(flag::ESTABLISHED),
-        fin_heard: set(flag::FIN_HEARD),
-        reset_heard: set(flag::RESET_HEARD),
-        header_end_heard: set(flag::HEADER_END_HEARD),
-        header_scanned: set(flag::HEADER_SCANNED),
-        continued: set(flag::CONTINUED),
-        inherited: set(flag::INHERITED),
-        executing: set(flag::EXECUTING),
+        late: set(flow, flag::LATE),
+        dying: set(flow, flag::DYING),
+        held: set(flow, flag::HELD),
+        established: set(flow, flag::ESTABLISHED),
+        fin_heard: set(flow, flag::FIN_HEARD),
+        reset_heard: set(flow, flag::RESET_HEARD),
+        header_end_heard: set(flow, flag::HEADER_END_HEARD),
+        header_scanned: set(flow, flag::HEADER_SCANNED),
+        continued: set(flow, flag::CONTINUED),
+        inherited: set(flow, flag::INHERITED),
+        executing: set(flow, flag::EXECUTING),
         threads: flow.threads,
-        asked: set(flag::ASKED),
-        speaks_tls: set(flag::SPEAKS_TLS),
-        speaks_http: set(flag::SPEAKS_HTTP),
-        unwatched: set(flag::UNWATCHED),
+        asked: set(flow, flag::ASKED),
+        speaks_tls: set(flow, flag::SPEAKS_TLS),
+        speaks_http: set(flow, flag::SPEAKS_HTTP),
+        unwatched: set(flow, flag::UNWATCHED),
         before: Cookie(flow.before),
+        path: None,
+        server: None,
         said_head: head(&flow.said_head, flow.said_head_length, "said_head")?,
         heard_head: head(&flow.heard_head, flow.heard_head_length, "heard_head")?,
     })
@@ -349,6 +366,8 @@ fn head(bytes: &[u8], length: u16, field: &'static str) -> Result<Head, DecodeEr
         number: length.into(),
     })
 }
+
+mod unix;
 
 #[cfg(test)]
 mod tests;

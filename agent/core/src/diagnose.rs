@@ -15,6 +15,7 @@ use crate::stalled;
 use crate::units::Timestamp;
 use crate::verdict::{Confidence, Join, Symptom};
 
+mod local;
 pub mod protocol;
 
 /// A connection silent for this long was idle; the kernel programs use the same measure.
@@ -66,12 +67,22 @@ pub const fn unknown(cause: Cause) -> Judgement {
 #[must_use]
 pub fn diagnose(evidence: &Evidence) -> Judgement {
     let judgement = match (evidence.symptom, evidence.deciding()) {
+        (Symptom::NoAttempt, _) | (_, None) if local::called(evidence).is_some() => {
+            local::called(evidence).unwrap_or(UNEXPLAINED)
+        }
         (Symptom::NoAttempt, _) | (_, None) if evidence.failures.is_empty() => UNEXPLAINED,
         (Symptom::NoAttempt, _) | (_, None) => inferred(Cause::NoLiveUpstream),
         (Symptom::Relayed, Some(_)) => proven(Cause::RelayedUpstream),
+        (Symptom::Refused | Symptom::ConnectError, Some(attempt))
+            if attempt.flow.path.is_some() =>
+        {
+            local::dialled(evidence, attempt).unwrap_or(UNEXPLAINED)
+        }
         (Symptom::Refused, Some(attempt)) => refused(evidence, attempt),
         (Symptom::Unreachable | Symptom::ConnectTimeout | Symptom::ConnectError, Some(attempt)) => {
-            network::unconnected(evidence, attempt).unwrap_or(UNEXPLAINED)
+            network::unconnected(evidence, attempt)
+                .or_else(|| local::called(evidence))
+                .unwrap_or(UNEXPLAINED)
         }
         (Symptom::BadAnswer, Some(attempt)) => protocol::bad_answer(&attempt.flow),
         (Symptom::TlsFailure, Some(attempt)) => match protocol::handshake(&attempt.flow) {
@@ -365,6 +376,13 @@ fn rests_on_absence(judgement: Judgement, evidence: &Evidence) -> bool {
         | Cause::TlsAlert
         | Cause::TlsDistrust
         | Cause::RelayedUpstream
+        | Cause::FdExhausted
+        | Cause::NoMemory
+        | Cause::ProxyDenied
+        | Cause::UnixMissing
+        | Cause::UnixNoListener
+        | Cause::UnixBacklogFull
+        | Cause::UnixDenied
         | Cause::UnknownEvidenceLost
         | Cause::UnknownAttachedLate
         | Cause::UnknownHookMissing

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::looks::{Descriptors, Doing, Peer, Ports, Queue};
 use crate::packets::Overflow;
+pub use crate::senses::{Attached, Lost};
 use crate::units::{Cookie, Errno, Head, Netns, Pid, Timestamp};
+use crate::unix::{Call, Dialler, Looked};
 
 /// A dated fact.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,6 +60,12 @@ pub enum Fact {
     Descriptors(Descriptors),
     /// How many ephemeral ports were in use, looked at.
     Ports(Ports),
+    /// A system call on sockets failed.
+    Call(Call),
+    /// A process dials UNIX sockets.
+    Dialler(Dialler),
+    /// A UNIX path that was dialled, looked at.
+    Looked(Looked),
     /// Records were lost before they reached this language.
     Lost(Lost),
     /// The senses are at work from now on.
@@ -115,7 +123,10 @@ pub enum How {
 
 /// One socket's life, as `probe502_common::Flow` says it; the fields' meanings are documented there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "documented at probe502_common::Flow")]
+#[allow(
+    missing_docs,
+    reason = "documented at probe502_common::Flow and UnixFlow"
+)]
 pub struct Flow {
     pub netns: Netns,
     pub cookie: Cookie,
@@ -220,6 +231,11 @@ pub struct Flow {
     /// The attempt that its thread had let go of just before, 0 none.
     #[serde(default)]
     pub before: Cookie,
+    /// Of a UNIX connection: its listener's path, `@` for an abstract one; the addresses are empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Task>,
     #[serde(default)]
     pub said_head: Head,
     #[serde(default)]
@@ -368,29 +384,4 @@ pub struct Process {
     /// The systemd unit, from the cgroup path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
-}
-
-/// Records that were lost, and where.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Lost {
-    /// `ring` (full), `decode` (not understood), `log` (kernel log overrun).
-    pub stage: String,
-    /// How many.
-    pub count: u64,
-    /// Since when, where that is known: the reader may have been held up.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since_at: Option<Timestamp>,
-}
-
-/// The senses began.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Attached {
-    /// `CLOCK_REALTIME` at this event's `at`, nanoseconds since 1970.
-    pub wall: u64,
-    /// Names of the hooks that could not be attached.
-    #[serde(default)]
-    pub missing: Vec<String>,
-    /// Flows say what their thread had let go of before (`Flow::before`).
-    #[serde(default)]
-    pub ordered: bool,
 }

@@ -15,6 +15,7 @@ use crate::packets::Overflow;
 use crate::processes::{Ending, Way};
 use crate::stalled::Stall;
 use crate::units::{Pid, Timestamp};
+use crate::unix::{self, Call, Looked};
 use crate::verdict::Symptom;
 
 /// One answer's evidence.
@@ -48,6 +49,10 @@ pub struct Evidence {
     pub failures: Vec<Failure>,
     /// What a look showed of an upstream that did not answer.
     pub stall: Stall,
+    /// What the UNIX path that was dialled is.
+    pub looked: Option<(Timestamp, Looked)>,
+    /// A call of the gateway's that failed within this request.
+    pub call: Option<(Timestamp, Call)>,
     /// A stop that was asked of the closer before it closed.
     pub is_stopping: bool,
     /// The closer has exited since, which explains nothing.
@@ -77,10 +82,7 @@ impl Evidence {
     pub fn gather(answer: Answer, joined: Joined, memory: &Memory) -> Self {
         let deciding = joined.attempts.last();
         let symptom = deciding.map_or(Symptom::NoAttempt, Attempt::symptom);
-        let other_end = deciding
-            .filter(|attempt| attempt.flow.established && symptom != Symptom::Relayed)
-            .and_then(|attempt| memory.connections.other_end(&attempt.flow, attempt.at))
-            .map(|end| served(end, memory));
+        let other_end = deciding.and_then(|attempt| other_end(attempt, symptom, memory));
         let symptom = amended(symptom, deciding, other_end.as_ref());
         let reset = deciding.and_then(|attempt| reset(attempt, memory));
         let drop = deciding
@@ -90,7 +92,7 @@ impl Evidence {
             deciding.and_then(|attempt| memory.packets.overflow(&attempt.flow, attempt.at));
         let is_peer_here = deciding.is_some_and(|attempt| is_here(&attempt.flow, memory));
         let place = deciding
-            .filter(|_| symptom == Symptom::Refused)
+            .filter(|attempt| symptom == Symptom::Refused && attempt.flow.path.is_none())
             .and_then(|attempt| place(attempt, reset.as_ref(), memory));
         let refused = deciding.map_or(answer.at, |attempt| attempt.at);
         let ending = ending(other_end.as_ref(), place.as_ref(), refused, memory);
@@ -110,6 +112,7 @@ impl Evidence {
         let stall = deciding
             .filter(|_| symptom == Symptom::NoAnswer)
             .map(|attempt| Stall::gather(attempt, other_end.as_ref(), memory));
+        let (looked, call) = memory.unix.bearing_on(&answer, deciding);
         let complete = complete(&answer, deciding, memory);
         let mut gathered = Self {
             answer,
@@ -126,6 +129,8 @@ impl Evidence {
             inner,
             failures: failures.unwrap_or_default(),
             stall: stall.unwrap_or_default(),
+            looked,
+            call,
             is_stopping,
             has_exited,
             is_hurried: false,
@@ -214,6 +219,19 @@ fn served(mut end: OtherEnd, memory: &Memory) -> OtherEnd {
         flow.dying = false;
     }
     end
+}
+
+fn other_end(attempt: &Attempt, symptom: Symptom, memory: &Memory) -> Option<OtherEnd> {
+    if !attempt.flow.established || symptom == Symptom::Relayed {
+        return None;
+    }
+    match &attempt.flow.path {
+        Some(_) => unix::other_end(attempt, &memory.processes),
+        None => {
+            let end = memory.connections.other_end(&attempt.flow, attempt.at)?;
+            Some(served(end, memory))
+        }
+    }
 }
 
 /// A gateway that "gave up" just after the other end had left did see it leave: the kernel may have

@@ -12,6 +12,7 @@ use crate::network;
 use crate::processes::{Ending, Way};
 use crate::stalled;
 use crate::units::Timestamp;
+use crate::unix_words;
 use crate::verdict::{Fact, Symptom};
 
 type Lines = Vec<(Timestamp, String)>;
@@ -46,6 +47,7 @@ pub fn facts(evidence: &Evidence, memory: &Memory) -> Vec<Fact> {
     if let Some((at, overflow)) = &evidence.overflow {
         lines.push((*at, network::overflowed(overflow)));
     }
+    unix_words::facts(evidence, &mut lines);
     if let Some(place) = &evidence.place {
         listened(place, &mut lines);
     }
@@ -80,29 +82,33 @@ fn tried(attempt: &Attempt, lines: &mut Lines) {
     let flow = &attempt.flow;
     if let Some(began) = attempt.began() {
         let line = match (flow.said, flow.established) {
-            (0, _) | (_, false) => format!("the gateway dialled {}", flow.remote),
-            (1, true) => format!("the request left for {}", flow.remote),
+            (0, _) | (_, false) => format!("the gateway dialled {}", flow.target()),
+            (1, true) => format!("the request left for {}", flow.target()),
             (said, true) => format!(
                 "the request left for {} on a pooled connection, its request {said}",
-                flow.remote
+                flow.target()
             ),
         };
         lines.push((began, line));
     }
     if let Some(fin) = flow.fin_at {
-        lines.push((fin, format!("{} sent FIN", flow.remote)));
+        lines.push((fin, format!("{} sent FIN", flow.target())));
     }
     if let Some(reset) = flow.reset_at {
-        lines.push((reset, format!("{} sent RST", flow.remote)));
+        lines.push((reset, format!("{} sent RST", flow.target())));
     }
     let error = |attempt: &Attempt| {
         let (hard, soft) = (attempt.flow.error, attempt.flow.soft_error);
-        errno(if hard.0 == 0 { soft } else { hard })
+        let number = if hard.0 == 0 { soft } else { hard };
+        match number.0 {
+            0 => String::new(),
+            _ => format!(": {}", errno(number)),
+        }
     };
     let heard = flow.heard_bytes;
     let line = match attempt.symptom() {
         Symptom::Refused | Symptom::Unreachable | Symptom::ConnectError => {
-            format!("the dial failed: {}", error(attempt))
+            format!("the dial failed{}", error(attempt))
         }
         Symptom::ConnectTimeout => "the dial was given up".to_owned(),
         Symptom::Eof => format!("the gateway saw end-of-file after {heard} bytes"),
@@ -113,7 +119,7 @@ fn tried(attempt: &Attempt, lines: &mut Lines) {
         Symptom::Relayed => {
             format!(
                 "{} answered {}",
-                flow.remote,
+                flow.target(),
                 attempt.relayed.unwrap_or_default()
             )
         }

@@ -1,13 +1,13 @@
 //! Earlier failures of a gateway, after which it may hold its upstreams for dead.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::event::Task;
 use crate::joining::Answer;
 use crate::memory::Memory;
 use crate::units::Timestamp;
+use crate::unix::Target;
 use crate::verdict::Symptom;
 
 /// How long nginx holds an upstream for dead (`fail_timeout`).
@@ -27,9 +27,9 @@ pub struct Failure {
     /// The port that the gateway was asked on.
     pub port: u16,
     /// The address that it dialled last.
-    pub upstream: SocketAddr,
+    pub upstream: Target,
     /// All that it dialled for that request.
-    pub tried: Vec<SocketAddr>,
+    pub tried: Vec<Target>,
     /// What it saw.
     pub symptom: Symptom,
     /// Why, once it was judged.

@@ -15,6 +15,7 @@ use crate::processes::Processes;
 use crate::recent::Recent;
 use crate::timers::{Clocks, Family, Place};
 use crate::units::{Netns, Timestamp};
+use crate::unix::Calls;
 
 /// Records that were lost within this of an answer may have been its own.
 const AROUND: Duration = Duration::from_secs(2);
@@ -36,6 +37,8 @@ pub struct Memory {
     pub looks: Looks,
     /// Idle timers.
     pub clocks: Clocks,
+    /// UNIX paths and failed calls.
+    pub unix: Calls,
     /// Dates.
     pub clock: Clock,
     failures: Recent<u64, Failure>,
@@ -55,6 +58,7 @@ impl Default for Memory {
             listeners: Listeners::default(),
             looks: Looks::default(),
             clocks: Clocks::default(),
+            unix: Calls::default(),
             clock: Clock::default(),
             failures: Recent::new(512, Duration::from_secs(60)),
             dialled: Recent::new(4096, Duration::from_secs(24 * 3600)),

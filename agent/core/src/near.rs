@@ -204,7 +204,7 @@ fn near_miss(
         upstream: verdict.upstream?,
         attempt: verdict.attempts.into_iter().next()?,
         rescue: rescue.map(|(at, by)| Rescue {
-            addr: by.remote.to_string(),
+            addr: by.target().to_string(),
             status: by.status.unwrap_or_default(),
             after_ms: at.millis_from(failed),
         }),

@@ -9,6 +9,7 @@ use crate::evidence::Evidence;
 use crate::listeners::Place;
 use crate::processes::Way;
 use crate::stalled;
+use crate::unix_words;
 use crate::verdict::Who;
 
 /// What to do about this one.
@@ -62,6 +63,9 @@ pub fn remedy(evidence: &Evidence, cause: Cause, upstream: Option<&Who>) -> Stri
         },
         (Cause::AppStalled | Cause::ListenerNotAccepting | Cause::ListenerFdExhausted, _, _) => {
             stalled::remedy(&evidence.stall, cause).unwrap_or_else(|| cause.remedy().into())
+        }
+        (Cause::UnixBacklogFull, _, _) => {
+            unix_words::backlog(evidence).unwrap_or_else(|| cause.remedy().into())
         }
         (Cause::RelayedUpstream, _, _) => match &evidence.inner {
             Some(id) => format!("see the upstream's own verdict {id}"),

@@ -4,13 +4,14 @@ use crate::amounts::{bare, between, errno, label, limit, signal, symptom};
 use crate::attempts::Attempt;
 use crate::cause::Cause;
 use crate::closing;
-use crate::event::Task;
+use crate::event::{Flow, Task};
 use crate::evidence::{Complete, Evidence, Failure};
 use crate::listeners::{Open, Place};
 use crate::memory::Memory;
 use crate::network;
 use crate::processes::{By, Ending, Way};
 use crate::stalled;
+use crate::unix_words;
 use crate::verdict::Symptom;
 
 pub mod protocol;
@@ -26,6 +27,7 @@ pub fn sentence(evidence: &Evidence, cause: Cause, memory: &Memory) -> String {
         return format!("{word}: {said}");
     }
     let said = match (evidence.deciding(), &evidence.ending) {
+        _ if unix_words::is_ours(cause) => unix_words::sentence(evidence, cause),
         (None, _) => without_attempt(evidence, cause),
         (Some(attempt), Some(ending)) if is_death(cause) => {
             death(evidence, attempt, (ending, memory))
@@ -63,7 +65,7 @@ const fn is_unknown(cause: Cause) -> bool {
 
 /// Only what the gateway's socket saw, and what is missing.
 fn unclaimed(evidence: &Evidence, attempt: &Attempt) -> String {
-    let address = attempt.flow.remote;
+    let address = attempt.flow.target();
     let seen = match (evidence.symptom, &evidence.place) {
         (Symptom::Refused, None) => format!("{address} refused, and no probe502 sees its host"),
         (Symptom::Refused, Some(Place::Taken)) => {
@@ -125,7 +127,7 @@ fn death(evidence: &Evidence, attempt: &Attempt, (ending, memory): (&Ending, &Me
         let since = between(ending.at, attempt.at);
         return format!(
             "{who}, which listened on {}, {how} {since} earlier",
-            attempt.flow.remote
+            attempt.flow.target()
         );
     }
     if let Some(end) = evidence.other_end.as_ref().filter(|end| !end.flow.dying)
@@ -185,7 +187,7 @@ fn manner(ending: &Ending) -> String {
 }
 
 fn refusal(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Memory)) -> String {
-    let address = attempt.flow.remote;
+    let address = attempt.flow.target();
     let owner = |task: &Task| label(&memory.processes.who(task, attempt.at));
     let named = |open: &Open| owner(&open.listener.task);
     if cause == Cause::FilteredReject {
@@ -231,21 +233,28 @@ fn closer(evidence: &Evidence, attempt: &Attempt, memory: &Memory) -> String {
     let end = evidence.other_end.as_ref();
     let task = end.and_then(|end| end.flow.task.as_ref());
     task.map_or_else(
-        || format!("the upstream {}", attempt.flow.remote),
+        || format!("the upstream {}", attempt.flow.target()),
         |task| label(&memory.processes.who(task, attempt.at)),
     )
 }
 
+fn relayed(evidence: &Evidence, attempt: &Attempt) -> String {
+    let status = attempt.relayed.unwrap_or(evidence.answer.status);
+    let address = attempt.flow.target();
+    format!("the upstream {address} itself answered {status}")
+}
+
+fn rejected(flow: &Flow) -> String {
+    let address = flow.target();
+    format!("a firewall rejected packets between here and {address}")
+}
+
 fn failure(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Memory)) -> String {
     let flow = &attempt.flow;
-    let address = flow.remote;
     let who = closer(evidence, attempt, memory);
     match cause {
-        Cause::RelayedUpstream => {
-            let status = attempt.relayed.unwrap_or(evidence.answer.status);
-            format!("the upstream {address} itself answered {status}")
-        }
-        Cause::FilteredReject => format!("a firewall rejected packets between here and {address}"),
+        Cause::RelayedUpstream => relayed(evidence, attempt),
+        Cause::FilteredReject => rejected(flow),
         Cause::HeaderTooBig => protocol::header_too_big(flow),
         Cause::Malformed => protocol::malformed(flow),
         Cause::KeepaliveRace
@@ -287,6 +296,13 @@ fn failure(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Mem
         | Cause::Lost
         | Cause::PortsExhausted
         | Cause::NoLiveUpstream
+        | Cause::FdExhausted
+        | Cause::NoMemory
+        | Cause::ProxyDenied
+        | Cause::UnixMissing
+        | Cause::UnixNoListener
+        | Cause::UnixBacklogFull
+        | Cause::UnixDenied
         | Cause::UnknownEvidenceLost
         | Cause::UnknownAttachedLate
         | Cause::UnknownHookMissing
@@ -298,7 +314,7 @@ fn failure(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Mem
 #[must_use]
 pub fn plain(symptom: Symptom, attempt: &Attempt) -> String {
     let flow = &attempt.flow;
-    let address = flow.remote;
+    let address = flow.target();
     let waited = attempt
         .began()
         .map_or_else(String::new, |began| between(began, attempt.at));

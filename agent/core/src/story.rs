@@ -145,7 +145,9 @@ fn parse_value(key: &str, text: &str, quoted: bool) -> Result<Value, StoryError>
         let numbers: Result<Vec<u64>, _> = numbers.collect();
         return Ok(numbers.map_err(|_| StoryError::Pair(text))?.into());
     }
-    if matches!(key, "task" | "owner" | "sender") || (key == "target" && text.contains("]<")) {
+    if matches!(key, "task" | "owner" | "sender" | "server")
+        || (key == "target" && text.contains("]<"))
+    {
         let task = parse_task(&text).ok_or(StoryError::Task(text))?;
         return Ok(serde_json::to_value(task)?);
     }

@@ -97,7 +97,7 @@ fn failed(evidence: &Evidence) -> Vec<Failed> {
 
 fn attempt(tried: &Tried, answered: Timestamp) -> Attempt {
     Attempt {
-        addr: tried.flow.remote.to_string(),
+        addr: tried.flow.target().to_string(),
         symptom: tried.symptom(),
         reused: tried.reused(),
         began_ms: tried.began().unwrap_or(tried.at).millis_from(answered),
@@ -123,13 +123,13 @@ fn upstream(evidence: &Evidence, attempt: &Tried, memory: &Memory) -> Upstream {
                 .flatten()
         };
         here.or_else(elsewhere)
-            .filter(|_| flow.established)
+            .filter(|_| flow.established && flow.path.is_none())
             .map(|open| &open.listener.task)
     };
     let stalled = evidence.stall.server.as_ref();
     let task = stalled.or(held).or(buried).or_else(listening);
     Upstream {
-        addr: flow.remote.to_string(),
+        addr: flow.target().to_string(),
         real: evidence.real.map(|real| real.to_string()),
         who: task.map(|task| named(task, attempt, &memory.processes)),
     }

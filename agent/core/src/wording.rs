@@ -236,6 +236,41 @@ const WORDS: [(Cause, &str, &str); Cause::ALL.len()] = [
         "repair those failures; then soften the marking: nginx max_fails, fail_timeout",
     ),
     (
+        Cause::FdExhausted,
+        "the gateway has no file descriptor left for a connection to its upstream",
+        "raise the gateway's limit of open files: nginx worker_rlimit_nofile, systemd LimitNOFILE",
+    ),
+    (
+        Cause::NoMemory,
+        "the kernel had no memory left for the gateway's socket",
+        "look at the host's memory and at the limits of socket buffers (net.ipv4.tcp_mem)",
+    ),
+    (
+        Cause::ProxyDenied,
+        "a policy on the gateway's host forbids it to dial its upstream",
+        "look for the policy: SELinux (httpd_can_network_connect), AppArmor, seccomp, cgroup BPF",
+    ),
+    (
+        Cause::UnixMissing,
+        "the UNIX socket that the gateway dials does not exist",
+        "start the service, or correct the path in the gateway's or the service's configuration",
+    ),
+    (
+        Cause::UnixNoListener,
+        "the UNIX socket is there, but nothing listens on it",
+        "start the service: the socket's file is left over from one that has ended",
+    ),
+    (
+        Cause::UnixBacklogFull,
+        "the UNIX socket's queue of connections is full",
+        "add workers, or raise the service's backlog and net.core.somaxconn",
+    ),
+    (
+        Cause::UnixDenied,
+        "the gateway may not write to the UNIX socket",
+        "give the gateway's user access: php-fpm listen.owner and listen.group, or umask, or the mode",
+    ),
+    (
         Cause::UnknownEvidenceLost,
         "records were lost around this answer, so nothing is claimed",
         "watch fewer statuses, or do not record meanwhile: the agent could not keep up",

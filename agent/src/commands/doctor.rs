@@ -34,6 +34,7 @@ pub enum Form {
 enum State {
     Ok,
     NotNeeded,
+    OnCall,
     Missing,
 }
 
@@ -129,6 +130,10 @@ fn attach() -> anyhow::Result<Kernel> {
 fn hook(hook: &crate::kernel::Hook) -> Row {
     let (state, reason) = match &hook.state {
         HookState::Attached => (State::Ok, None),
+        HookState::OnCall => (
+            State::OnCall,
+            Some("attached only while a gateway gives reason".into()),
+        ),
         HookState::NotChosen(why) => (State::NotNeeded, Some(why.clone())),
         HookState::Missing(why) => (State::Missing, Some(why.clone())),
     };
@@ -198,6 +203,7 @@ fn table(report: &Report, paint: Paint) -> String {
         let state = match row.state {
             State::Ok => paint.green("ok       "),
             State::NotNeeded => paint.faint("not used "),
+            State::OnCall => paint.faint("on call  "),
             State::Missing => paint.red("missing  "),
         };
         out.push_str(&format!(
@@ -206,7 +212,9 @@ fn table(report: &Report, paint: Paint) -> String {
         ));
         match row.state {
             State::Ok => {}
-            State::NotNeeded => out.push_str(&format!("  {}", row.reason.as_deref().unwrap_or(""))),
+            State::NotNeeded | State::OnCall => {
+                out.push_str(&format!("  {}", row.reason.as_deref().unwrap_or("")))
+            }
             State::Missing => out.push_str(&lost(row)),
         }
         out.push('\n');

@@ -31,6 +31,8 @@ pub struct Hook {
 pub enum HookState {
     /// At work.
     Attached,
+    /// Ready, and attached only while something asks for it: it is dear.
+    OnCall,
     /// Left out, because another hook sees the same.
     NotChosen(String),
     /// Refused by this kernel, with the reason.
@@ -50,6 +52,8 @@ struct Row {
 #[derive(Clone, Copy)]
 enum Place {
     Tracepoint(&'static str),
+    /// Loaded, and attached only while something asks for it.
+    OnCall(&'static str),
     Ingress,
     Egress,
     Connect4,
@@ -157,6 +161,36 @@ const ROWS: &[Row] = &[
         "OOM kills",
     ),
     row(
+        "unix_ready",
+        Place::OnCall("sk_data_ready"),
+        1,
+        "UNIX upstreams: dials, requests and answers",
+    ),
+    row(
+        "unix_read",
+        Place::OnCall("sock_recv_length"),
+        3,
+        "UNIX upstreams that closed or reset",
+    ),
+    row(
+        "unix_written",
+        Place::OnCall("sock_send_length"),
+        3,
+        "requests to UNIX upstreams that had gone",
+    ),
+    row(
+        "unix_consumed",
+        Place::Tracepoint("consume_skb"),
+        1,
+        "UNIX upstreams: who dials them, and dials that failed",
+    ),
+    row(
+        "call_failed",
+        Place::OnCall("sys_exit"),
+        2,
+        "why a dial failed at once: descriptors, memory, policies, UNIX sockets",
+    ),
+    row(
         "kfree_skb",
         Place::Tracepoint("kfree_skb"),
         3,
@@ -201,6 +235,7 @@ pub fn attach(
         let state = match not_chosen(row, options, &hooks) {
             Some(reason) => HookState::NotChosen(reason),
             None => match attach_row(programs, row, types, &btf, &cgroup) {
+                Ok(()) if matches!(row.place, Place::OnCall(_)) => HookState::OnCall,
                 Ok(()) => HookState::Attached,
                 Err(error) => HookState::Missing(reason(&error)),
             },
@@ -269,7 +304,7 @@ fn attach_row(
         .as_ref()
         .map_err(|error| anyhow::anyhow!("{error:#}"));
     match row.place {
-        Place::Tracepoint(tracepoint) => {
+        Place::Tracepoint(tracepoint) | Place::OnCall(tracepoint) => {
             let arguments = types
                 .arguments(tracepoint)
                 .context("this kernel has no such hook")?;
@@ -280,7 +315,9 @@ fn attach_row(
             );
             let program: &mut BtfTracePoint = program.try_into()?;
             program.load(tracepoint, btf)?;
-            program.attach()?;
+            if !matches!(row.place, Place::OnCall(_)) {
+                program.attach()?;
+            }
         }
         Place::Ingress => packets(program, cgroup?, CgroupSkbAttachType::Ingress)?,
         Place::Egress => packets(program, cgroup?, CgroupSkbAttachType::Egress)?,
@@ -306,7 +343,7 @@ fn packets(
 
 const fn place(place: Place) -> &'static str {
     match place {
-        Place::Tracepoint(name) => name,
+        Place::Tracepoint(name) | Place::OnCall(name) => name,
         Place::Ingress => "cgroup_skb/ingress",
         Place::Egress => "cgroup_skb/egress",
         Place::Connect4 => "cgroup/connect4",

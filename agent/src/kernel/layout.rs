@@ -25,6 +25,8 @@ pub fn of(types: &KernelTypes, options: &Options) -> Layout {
     packets(types, &mut layout);
     routes(types, &mut layout);
     tasks(types, &mut layout);
+    unix(types, &mut layout);
+    calls(types, &mut layout);
     layout.statuses = bits(&options.statuses);
     layout.silent = u32::from(options.silent);
     layout
@@ -132,6 +134,47 @@ fn tasks(types: &KernelTypes, layout: &mut Layout) {
         .arguments("mark_victim")
         .and_then(|arguments| arguments.first().copied());
     layout.victim_is_task = u32::from(victim.is_some_and(|id| types.is_pointer(id)));
+}
+
+fn unix(types: &KernelTypes, layout: &mut Layout) {
+    let packet = |member: &str| offset(types, "sk_buff", member);
+    layout.sock_type = offset(types, "sock", "sk_type");
+    layout.sock_receive_queue = offset(types, "sock", "sk_receive_queue");
+    layout.sock_peer_pid = offset(types, "sock", "sk_peer_pid");
+    layout.pid_number = offset(types, "pid", "numbers");
+    layout.skb_sk = packet("sk");
+    layout.skb_len = packet("len");
+    layout.skb_data = packet("data");
+    layout.skb_data_len = packet("data_len");
+    layout.unix_addr = offset(types, "unix_sock", "addr");
+    layout.unix_peer = offset(types, "unix_sock", "peer");
+    layout.address_len = offset(types, "unix_address", "len");
+    layout.address_name = offset(types, "unix_address", "name");
+}
+
+/// Where a stopped task's registers keep a system call differs by processor, and so do its numbers
+/// (`arch/x86/entry/syscalls/syscall_64.tbl`, `include/uapi/asm-generic/unistd.h`).
+fn calls(types: &KernelTypes, layout: &mut Layout) {
+    let register = |names: &[&str]| first(types, "pt_regs", names);
+    layout.regs_number = register(&["orig_ax", "syscallno"]);
+    if cfg!(target_arch = "x86_64") {
+        layout.regs_second = register(&["si"]);
+        layout.regs_third = register(&["dx"]);
+        (layout.call_socket, layout.call_connect) = (41, 42);
+        (layout.call_accept, layout.call_accept4) = (43, 288);
+    } else {
+        let registers = offset(types, "user_pt_regs", "regs");
+        let nth = |n: u32| {
+            if registers == ABSENT {
+                ABSENT
+            } else {
+                registers + 8 * n
+            }
+        };
+        (layout.regs_second, layout.regs_third) = (nth(1), nth(2));
+        (layout.call_socket, layout.call_connect) = (198, 203);
+        (layout.call_accept, layout.call_accept4) = (202, 242);
+    }
 }
 
 fn offset(types: &KernelTypes, structure: &str, member: &str) -> u32 {

@@ -3,8 +3,10 @@
 mod btf;
 mod hooks;
 mod layout;
+mod on_call;
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use aya::maps::{MapData, PerCpuArray, RingBuf};
@@ -16,6 +18,7 @@ use zerocopy::IntoBytes as _;
 
 use btf::KernelTypes;
 pub use hooks::{Hook, HookState};
+use on_call::OnCall;
 
 /// The kernel programs, built by `cargo xtask ebpf` and committed.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("PROBE502_BPF_OBJECT"));
@@ -53,7 +56,8 @@ pub struct Kernel {
     names: Names,
     events: RingBuf<MapData>,
     counts: PerCpuArray<MapData, u64>,
-    _programs: Ebpf,
+    programs: Ebpf,
+    on_call: OnCall,
 }
 
 impl Kernel {
@@ -79,8 +83,26 @@ impl Kernel {
             names: types.names(),
             events: RingBuf::try_from(events)?,
             counts: PerCpuArray::try_from(counts)?,
-            _programs: programs,
+            programs,
+            on_call: OnCall::default(),
         })
+    }
+
+    /// Watches failed system calls from now on for a while.
+    pub fn watch_calls(&mut self, now: Instant) -> anyhow::Result<()> {
+        let told = self.count(kind::CALL);
+        self.on_call.watch_calls(&mut self.programs, (now, told))
+    }
+
+    /// Watches UNIX connections from now on.
+    pub fn watch_unix(&mut self) -> anyhow::Result<()> {
+        self.on_call.watch_unix(&mut self.programs)
+    }
+
+    /// Lets go of what was attached for a while.
+    pub fn rest(&mut self, now: Instant) -> anyhow::Result<()> {
+        let told = self.count(kind::CALL);
+        self.on_call.rest(&mut self.programs, (now, told))
     }
 
     /// Each hook, and whether it is attached.
@@ -135,6 +157,11 @@ const KINDS: &[(u16, &str)] = &[
     (kind::VICTIM, "victim"),
     (kind::DROP, "drop"),
     (kind::OVERFLOW, "overflow"),
+    (kind::UNIX_ENDED, "unix-ended"),
+    (kind::UNIX_HEARD, "unix-heard"),
+    (kind::UNIX_DIAL, "unix-dial"),
+    (kind::CALL, "call"),
+    (kind::UNIX_DIALLER, "unix-dialler"),
 ];
 
 /// `CLOCK_MONOTONIC`, the records' own clock (`bpf_ktime_get_ns`).
@@ -169,6 +196,7 @@ fn check_sight(hooks: &[Hook]) -> Result<(), Blocked> {
     for hook in hooks.iter().filter(sees) {
         match &hook.state {
             HookState::Attached => return Ok(()),
+            HookState::OnCall => {}
             HookState::NotChosen(reason) | HookState::Missing(reason) => {
                 reasons.push(format!("{}: {reason}", hook.name));
             }

@@ -113,7 +113,7 @@ fn socket() -> io::Result<std::os::fd::OwnedFd> {
 }
 
 /// One question with many answers.
-fn exchange(request: &[u8; ASKING], mut each: impl FnMut(&[u8])) -> io::Result<()> {
+pub fn exchange(request: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
     let socket = socket()?;
     let mut buffer = vec![0; 64 * 1024];
     send(&socket, request, SendFlags::empty())?;
@@ -126,7 +126,7 @@ fn exchange(request: &[u8; ASKING], mut each: impl FnMut(&[u8])) -> io::Result<(
 }
 
 /// One question with one answer.
-fn ask(request: &[u8; ASKING]) -> io::Result<Option<Vec<u8>>> {
+fn ask(request: &[u8]) -> io::Result<Option<Vec<u8>>> {
     let socket = socket()?;
     let mut buffer = vec![0; 8 * 1024];
     send(&socket, request, SendFlags::empty())?;
@@ -248,11 +248,11 @@ fn attribute(mut bytes: &[u8], wanted: u16) -> Option<&[u8]> {
     }
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+pub fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 

@@ -7,8 +7,9 @@ use probe502_core::asking::Wish;
 use probe502_core::event::Fact;
 use probe502_core::looks::{Peer, Ports, Queue};
 use probe502_core::units::{Netns, Pid, Timestamp};
+use probe502_core::unix::Looked;
 
-use super::{diag, doing, proc, sockets};
+use super::{diag, doing, paths, proc, sockets};
 
 /// Looking through every process's files may take this share of the time, one in so many.
 const SHARE: u32 = 8;
@@ -38,6 +39,8 @@ impl Looker {
                 remote,
             } => self.peer(netns, (local, remote), now).map(Fact::Peer),
             Wish::Queue { netns, address } => self.queue(netns, address).map(Fact::Queue),
+            Wish::Path { pid, path } => self.path(pid, path).map(Fact::Looked),
+            Wish::Unix | Wish::Calls => None,
             Wish::Ports { netns, address } => self.ports(netns, address).map(Fact::Ports),
         }
     }
@@ -92,6 +95,17 @@ impl Looker {
             last: ends.next()??,
             used: diag::count(place, remote).ok()?,
         })
+    }
+
+    fn path(&mut self, pid: Pid, path: String) -> Option<Looked> {
+        let mut places: Vec<_> = self
+            .namespaces
+            .iter()
+            .map(|(netns, pid)| (*pid, *netns))
+            .collect();
+        places.extend(self.place(proc::netns(pid)?));
+        places.extend(self.place(proc::netns(Pid(std::process::id()))?));
+        paths::look(pid, path, &places)
     }
 
     /// A process that lives in a namespace, through which it is entered.

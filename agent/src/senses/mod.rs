@@ -7,5 +7,6 @@ mod doing;
 pub mod kmsg;
 mod limits;
 pub mod looks;
+mod paths;
 pub mod proc;
 pub mod sockets;

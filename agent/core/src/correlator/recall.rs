@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Correlator;
+use super::{Correlator, Waiting};
 use crate::asking::Wish;
 use crate::connections::names_of_accepted;
 use crate::evidence::{Evidence, Failure};
@@ -10,6 +10,20 @@ use crate::joining::{Answer, Joined};
 use crate::units::{Pid, Timestamp};
 
 impl Correlator {
+    /// Asks what would explain an answer that was joined late; until when it then waits.
+    pub(super) fn ask(&mut self, waiting: &mut Waiting, now: Timestamp) -> Option<Timestamp> {
+        if std::mem::replace(&mut waiting.asked, true) {
+            return None;
+        }
+        let joined = waiting.joined.as_ref();
+        let Some(attempt) = joined.and_then(|joined| joined.attempts.last()) else {
+            self.asking.look(now, Wish::Calls);
+            return None;
+        };
+        let asks = self.asking.why(now, attempt, &self.memory);
+        asks.then(|| now.plus(self.settings.look))
+    }
+
     /// Until when a late fact may change the verdict, and whose exit it would be.
     pub(super) fn grace(
         &mut self,
@@ -70,8 +84,12 @@ impl Correlator {
             at: attempt.at,
             task: answer.task.clone(),
             port: answer.flow.local.port(),
-            upstream: attempt.flow.remote,
-            tried: joined.attempts.iter().map(|one| one.flow.remote).collect(),
+            upstream: attempt.flow.target(),
+            tried: joined
+                .attempts
+                .iter()
+                .map(|one| one.flow.target())
+                .collect(),
             symptom: attempt.symptom(),
             cause: None,
         };

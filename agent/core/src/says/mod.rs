@@ -189,7 +189,7 @@ pub(crate) fn gateway_says(evidence: &Evidence, cause: Cause, gateway: &Who) -> 
     let mut blanks = Blanks::general(sight);
     if let Some(attempt) = evidence.deciding() {
         let flow = &attempt.flow;
-        blanks.address = flow.remote.to_string();
+        blanks.address = flow.target().to_string();
         let failed = [flow.error.0, flow.soft_error.0];
         let errno = failed.into_iter().find(|errno| *errno != 0);
         blanks.errno = errno.filter(|_| !flow.established).unwrap_or(blanks.errno);

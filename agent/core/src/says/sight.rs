@@ -174,6 +174,13 @@ pub const fn sights(cause: Cause) -> &'static [Sight] {
         Cause::TlsClosed => &[Sight::TlsClosed],
         Cause::RelayedUpstream => &[Sight::Relayed],
         Cause::NoLiveUpstream => &[Sight::NoLive],
+        Cause::FdExhausted => &[Sight::NoDescriptors],
+        Cause::NoMemory => &[Sight::NoMemory],
+        Cause::ProxyDenied => &[Sight::Denied],
+        Cause::UnixMissing => &[Sight::UnixMissing],
+        Cause::UnixNoListener => &[Sight::UnixRefused],
+        Cause::UnixBacklogFull => &[Sight::UnixFull],
+        Cause::UnixDenied => &[Sight::UnixDenied],
         Cause::UnknownEvidenceLost
         | Cause::UnknownAttachedLate
         | Cause::UnknownHookMissing

@@ -1,0 +1,227 @@
+//! What a UNIX path is for who dials it: the file through the dialler's own root, its listener by
+//! the kernel's dump (sock_diag(7)).
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use probe502_core::units::{Netns, Pid};
+use probe502_core::unix::{Looked, Standing};
+
+use super::diag::{exchange, u16_at, u32_at, within};
+use super::proc;
+
+/// `linux/netlink.h`, `linux/sock_diag.h`, `linux/unix_diag.h` and `net/tcp_states.h`.
+const REQUEST_DUMP: u16 = 0x301;
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const AF_UNIX: u8 = 1;
+const TCP_LISTEN: u32 = 10;
+const UDIAG_SHOW_NAME: u32 = 1;
+const UDIAG_SHOW_VFS: u32 = 2;
+const UDIAG_SHOW_RQLEN: u32 = 16;
+const UNIX_DIAG_NAME: u16 = 0;
+const UNIX_DIAG_VFS: u16 = 1;
+const UNIX_DIAG_RQLEN: u16 = 4;
+/// Bytes of `struct nlmsghdr` with `struct unix_diag_req`, and of `struct unix_diag_msg`.
+const ASKING: usize = 40;
+const MESSAGE: usize = 16;
+
+/// A listening UNIX socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Bound {
+    /// The file's inode, 0 of an abstract one.
+    inode: u32,
+    /// As it was bound, without an abstract one's first NUL.
+    name: Vec<u8>,
+    queued: u32,
+    limit: u32,
+}
+
+/// Looks, in these network namespaces; nothing where it cannot be said.
+pub fn look(pid: Pid, path: String, places: &[(Pid, Netns)]) -> Option<Looked> {
+    let (standing, queued, limit) = match path.strip_prefix('@') {
+        Some(name) => abstract_name(name, places)?,
+        None => file(pid, &path, places)?,
+    };
+    Some(Looked {
+        pid,
+        path,
+        standing,
+        queued,
+        limit,
+    })
+}
+
+type State = (Standing, u32, u32);
+
+fn file(pid: Pid, path: &str, places: &[(Pid, Netns)]) -> Option<State> {
+    let metadata = match fs::metadata(seen_by(pid, path)) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Some((Standing::Missing, 0, 0));
+        }
+        Err(_) => return None,
+    };
+    let inode = metadata.ino();
+    let is_it = |bound: &Bound| u64::from(bound.inode) == inode;
+    let bound = metadata
+        .file_type()
+        .is_socket()
+        .then(|| listener(is_it, places))
+        .flatten();
+    let (standing, queued, limit) = standing(bound.as_ref());
+    if is_denied(pid, &seen_by(pid, path), &metadata) == Some(true) {
+        return Some((Standing::Denied, queued, limit));
+    }
+    Some((standing, queued, limit))
+}
+
+fn abstract_name(name: &str, places: &[(Pid, Netns)]) -> Option<State> {
+    let is_it = |bound: &Bound| bound.inode == 0 && bound.name.escape_ascii().to_string() == name;
+    Some(standing(listener(is_it, places).as_ref()))
+}
+
+fn standing(bound: Option<&Bound>) -> State {
+    match bound {
+        None => (Standing::Stale, 0, 0),
+        // The kernel lets one more wait than the limit says (`unix_recvq_full`).
+        Some(bound) if bound.queued > bound.limit => (Standing::Full, bound.queued, bound.limit),
+        Some(bound) => (Standing::Open, bound.queued, bound.limit),
+    }
+}
+
+/// The same file from here: through the process's own root, or its working directory.
+fn seen_by(pid: Pid, path: &str) -> PathBuf {
+    match path.strip_prefix('/') {
+        Some(rest) => proc::path(pid, "root").join(rest),
+        None => proc::path(pid, "cwd").join(path),
+    }
+}
+
+/// Whether modes forbid a process to write to the socket or to search its folder (path_resolution(7)).
+/// Access lists and capabilities in part are not looked at: then it is not known.
+fn is_denied(pid: Pid, path: &Path, socket: &fs::Metadata) -> Option<bool> {
+    let status = fs::read_to_string(proc::path(pid, "status")).ok()?;
+    let numbers = |name: &str| -> Vec<u32> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let words = line.unwrap_or_default().split_whitespace();
+        words.filter_map(|word| word.parse().ok()).collect()
+    };
+    // The third is the one that counts for files.
+    let uid = *numbers("Uid:").get(2).or(numbers("Uid:").get(1))?;
+    if uid == 0 {
+        return None;
+    }
+    let mut groups = numbers("Groups:");
+    groups.extend(numbers("Gid:"));
+    let allows = |file: &fs::Metadata, bit: u32| {
+        let shift = match () {
+            () if file.uid() == uid => 6,
+            () if groups.contains(&file.gid()) => 3,
+            () => 0,
+        };
+        file.mode() >> shift & bit != 0
+    };
+    let folder = fs::metadata(path.parent()?).ok()?;
+    Some(!(allows(socket, 2) && allows(&folder, 1)))
+}
+
+/// The listener, in any of these namespaces: a path may be shared between containers.
+fn listener(is_it: impl Fn(&Bound) -> bool, places: &[(Pid, Netns)]) -> Option<Bound> {
+    let mut all = places
+        .iter()
+        .filter_map(|place| within(*place, dump).ok())
+        .flatten();
+    all.find(is_it)
+}
+
+fn dump() -> io::Result<Vec<Bound>> {
+    let mut found = Vec::new();
+    exchange(&request(), |message| found.extend(bound(message)))?;
+    Ok(found)
+}
+
+/// `struct nlmsghdr` and `struct unix_diag_req`: every listening UNIX socket.
+fn request() -> [u8; ASKING] {
+    let show = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_RQLEN;
+    let mut request = [0; ASKING];
+    request[..4].copy_from_slice(&(ASKING as u32).to_ne_bytes());
+    request[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    request[6..8].copy_from_slice(&REQUEST_DUMP.to_ne_bytes());
+    request[16] = AF_UNIX;
+    request[20..24].copy_from_slice(&(1u32 << TCP_LISTEN).to_ne_bytes());
+    request[28..32].copy_from_slice(&show.to_ne_bytes());
+    request
+}
+
+/// `struct unix_diag_msg` and its attributes (`struct rtattr`).
+fn bound(message: &[u8]) -> Option<Bound> {
+    let mut bound = Bound {
+        inode: 0,
+        name: Vec::new(),
+        queued: 0,
+        limit: 0,
+    };
+    let mut rest = message.get(MESSAGE..)?;
+    while let (Some(length), Some(kind)) = (u16_at(rest, 0), u16_at(rest, 2)) {
+        let length = usize::from(length).max(4);
+        let value = rest.get(4..length)?;
+        match kind {
+            UNIX_DIAG_NAME => bound.name = value.strip_prefix(&[0]).unwrap_or(value).to_vec(),
+            UNIX_DIAG_VFS => bound.inode = u32_at(value, 0)?,
+            UNIX_DIAG_RQLEN => (bound.queued, bound.limit) = (u32_at(value, 0)?, u32_at(value, 4)?),
+            _ => {}
+        }
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or(&[]);
+    }
+    Some(bound)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    fn own() -> (Pid, Netns) {
+        let pid = Pid(std::process::id());
+        (pid, proc::netns(pid).expect("/proc shows this process"))
+    }
+
+    #[test]
+    fn a_path_is_missing_then_open_then_full_then_stale() {
+        let path = std::env::temp_dir().join(format!("probe502-path-{}", std::process::id()));
+        let text = path.to_str().expect("text").to_owned();
+        let at = || {
+            look(own().0, text.clone(), &[own()])
+                .expect("seen")
+                .standing
+        };
+        assert_eq!(at(), Standing::Missing);
+        let listener = UnixListener::bind(&path).expect("bound");
+        rustix::net::listen(&listener, 0).expect("a queue of one");
+        assert_eq!(at(), Standing::Open);
+        let waiting = UnixStream::connect(&path).expect("the one that may wait");
+        assert_eq!(at(), Standing::Full);
+        drop((listener, waiting));
+        assert_eq!(at(), Standing::Stale);
+        fs::remove_file(&path).expect("removed");
+    }
+
+    #[test]
+    fn an_abstract_name_is_found() {
+        use std::os::linux::net::SocketAddrExt as _;
+        let name = format!("probe502-abstract-{}", std::process::id());
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("a name");
+        let listener = UnixListener::bind_addr(&address).expect("bound");
+        let at = || {
+            look(own().0, format!("@{name}"), &[own()])
+                .expect("seen")
+                .standing
+        };
+        assert_eq!(at(), Standing::Open);
+        drop(listener);
+        assert_eq!(at(), Standing::Stale);
+    }
+}

@@ -1,0 +1,346 @@
+//! UNIX connections: without ports, packets or states, and without a hook at their close. Kept by
+//! the accepted end's address; both ends' hooks find them there.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    helpers::bpf_get_current_pid_tgid,
+    macros::{btf_tracepoint, map},
+    maps::LruHashMap,
+    programs::BtfTracePointContext,
+};
+use probe502_common::{HEAD, PATH, Task, UnixFlow, flag, how, kind, role};
+
+use crate::{
+    connection::{self, Connection, Moment, NOBODY, OTHER_END},
+    emit, header,
+    kernel::{self, Kernel, Sock},
+    layout::{is_watched, layout},
+    messages, order, turns,
+};
+
+pub const AF_UNIX: u16 = 1;
+pub const SOCK_STREAM: u16 = 1;
+// net/tcp_states.h
+pub const ESTABLISHED: u8 = 1;
+const LISTEN: u8 = 10;
+const MSG_PEEK: i32 = 2;
+const EPIPE: i32 = -32;
+const ECONNRESET: i32 = -104;
+/// Beyond every cookie that the kernel gives.
+pub const OUR_OWN: u64 = 1 << 63;
+
+/// A connection as its dialling end sees it, and what the other end did.
+#[repr(C)]
+pub struct UnixConnection {
+    connection: Connection,
+    /// The dialling socket's address in kernel memory: an address is used again.
+    dialled: u64,
+    server: Task,
+    accepted_at: u64,
+    served_at: u64,
+    /// Bytes that the other end wrote, that the dialling end wrote, and that the other end read.
+    received: u64,
+    written: u32,
+    read: u32,
+    queued: u32,
+    limit: u32,
+    path_length: u32,
+    padding: u32,
+    path: [u8; PATH],
+}
+
+/// Full: the connection that was least recently used is forgotten. Each takes some 1,100 bytes.
+#[map]
+static UNIX: LruHashMap<u64, UnixConnection> = LruHashMap::with_max_entries(2048, 0);
+
+/// For each thread, the connection that it read from last: told of when it answers with a failure.
+/// Full: the least recently used thread is forgotten.
+#[map]
+static READ_LAST: LruHashMap<u32, u64> = LruHashMap::with_max_entries(1024, 0);
+
+/// What a new element of [`UNIX`] is made from.
+// SAFETY: integers and arrays of them, for which zeros are valid.
+static BLANK: UnixConnection = unsafe { core::mem::zeroed() };
+
+/// A message or a connection was put into a socket's queue; the sender or dialler is running.
+#[btf_tracepoint(function = "sk_data_ready")]
+pub fn unix_ready(ctx: BtfTracePointContext) -> i32 {
+    ready(ctx.arg(0));
+    0
+}
+
+/// A socket's holder has read from it.
+#[btf_tracepoint(function = "sock_recv_length")]
+pub fn unix_read(ctx: BtfTracePointContext) -> i32 {
+    read(ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    0
+}
+
+/// A socket's holder has written to it.
+#[btf_tracepoint(function = "sock_send_length")]
+pub fn unix_written(ctx: BtfTracePointContext) -> i32 {
+    let length: i32 = ctx.arg(1);
+    if matches!(length, EPIPE | ECONNRESET) {
+        not_written(ctx.arg(0), length);
+    }
+    0
+}
+
+#[inline(always)]
+fn unix_stream(socket: *const c_void) -> Option<Sock> {
+    let sock = Sock::at(socket)?;
+    (sock.family() == AF_UNIX && sock.0.load(layout!(sock_type)) == Some(SOCK_STREAM))
+        .then_some(sock)
+}
+
+#[inline(always)]
+fn ready(socket: *const c_void) -> Option<()> {
+    let sock = unix_stream(socket)?;
+    if sock.state() == LISTEN {
+        return dialled(sock, sock.last_received()?);
+    }
+    let (own, peer) = (sock.0.number(), sock.0.unix_peer());
+    if let Some(known) = known(own).filter(|known| known.dialled == peer) {
+        asked(known, sock);
+    } else if let Some(known) = known(peer).filter(|known| known.dialled == own) {
+        answered(known, sock);
+    }
+    None
+}
+
+impl UnixConnection {
+    /// `accept(2)` took its other end: the server's task runs.
+    #[inline(always)]
+    pub fn take(&mut self) {
+        if self.accepted_at == 0 {
+            self.accepted_at = connection::now();
+            self.served_at = self.accepted_at;
+            kernel::write_task(kernel::current(), &mut self.server);
+        }
+    }
+}
+
+#[inline(always)]
+pub fn known(accepted: u64) -> Option<&'static mut UnixConnection> {
+    // SAFETY: an element stays readable while the program runs; two ends that write at once may mix
+    // their counts, and nothing else.
+    unsafe { UNIX.get_ptr_mut(accepted)?.as_mut() }
+}
+
+/// The dialling task runs: `packet` holds the end that waits to be accepted.
+#[inline(never)]
+fn dialled(listener: Sock, packet: Kernel) -> Option<()> {
+    let accepted = packet.follow(layout!(skb_sk))?;
+    let blank: &UnixConnection = &BLANK;
+    UNIX.insert(accepted.number(), blank, 0).ok()?;
+    let made = known(accepted.number())?;
+    made.dialled = accepted.unix_peer();
+    (made.queued, made.limit) = listener.backlog();
+    made.path_length = listener.write_unix_path(&mut made.path).unwrap_or(0);
+    let connection = &mut made.connection;
+    let now = connection::now();
+    connection.cookie = now | OUR_OWN;
+    connection.netns = listener.netns();
+    connection.opened_at = now;
+    connection.established_at = now;
+    connection.role = role::DIALLED;
+    connection.flags = flag::ESTABLISHED;
+    connection.speaker = NOBODY;
+    let tid = bpf_get_current_pid_tgid() as u32;
+    connection.before = order::take_let_go(tid, order::RETRY).cookie;
+    kernel::write_task(kernel::current(), &mut connection.owner);
+    None
+}
+
+/// The dialling end wrote: its task runs.
+#[inline(never)]
+fn asked(known: &mut UnixConnection, accepted: Sock) {
+    let packet = accepted.last_received();
+    let connection = &mut known.connection;
+    connection.spoke_at = connection::now();
+    if turns::begins(connection, known.received) {
+        let tid = bpf_get_current_pid_tgid() as u32;
+        messages::begin(connection, tid, known.received, known.written);
+        connection.said_head_length = 0;
+    }
+    if let Some(packet) = packet {
+        let used = connection.said_head_length;
+        connection.said_head_length += append(packet, &mut connection.said_head, used);
+        known.written = known.written.wrapping_add(length(packet));
+    }
+}
+
+/// The other end wrote: the server's task runs.
+#[inline(never)]
+fn answered(known: &mut UnixConnection, dialled: Sock) -> Option<()> {
+    let packet = dialled.last_received();
+    let connection = &mut known.connection;
+    let now = connection::now();
+    known.served_at = now;
+    let begins = connection.speaker != OTHER_END;
+    if begins {
+        kernel::write_task(kernel::current(), &mut known.server);
+        connection.heard_at = now;
+        connection.heard = connection.heard.wrapping_add(1);
+        connection.speaker = OTHER_END;
+        connection.heard_head_length = 0;
+        connection.scanned = 0;
+    }
+    let packet = packet?;
+    let used = connection.heard_head_length;
+    connection.heard_head_length += append(packet, &mut connection.heard_head, used);
+    known.received += u64::from(length(packet));
+    let status = messages::status(&connection.heard_head, connection.heard_head_length)?;
+    if begins && is_watched(status) {
+        tell(known, kind::UNIX_HEARD, status, how::OPEN);
+    }
+    None
+}
+
+#[inline(always)]
+pub fn length(packet: Kernel) -> u32 {
+    packet.read(layout!(skb_len)).unwrap_or(0)
+}
+
+/// Adds a packet's first bytes to a head; returns how many. What lies in pages is not in reach.
+#[inline(always)]
+fn append(packet: Kernel, head: &mut [u8; HEAD], used: u16) -> u16 {
+    let paged: u32 = packet.read(layout!(skb_data_len)).unwrap_or(0);
+    let linear = length(packet).saturating_sub(paged);
+    let Some(data) = packet.follow(layout!(skb_data)) else {
+        return 0;
+    };
+    if used == 0 {
+        return data.write_bytes(linear, head).unwrap_or(0) as u16;
+    }
+    let Some((place, room)) = messages::head_room(head, used) else {
+        return 0;
+    };
+    let wanted = if linear > room { room } else { linear };
+    let Some(size) = kernel::bounded(wanted, HEAD as u32) else {
+        return 0;
+    };
+    if data.append(size, place) {
+        size as u16
+    } else {
+        0
+    }
+}
+
+#[inline(always)]
+fn read(socket: *const c_void, length: i32, flags: i32) -> Option<()> {
+    let sock = unix_stream(socket)?;
+    let (own, peer) = (sock.0.number(), sock.0.unix_peer());
+    if let Some(known) = known(peer).filter(|known| known.dialled == own) {
+        let ended = length == ECONNRESET || length == 0 && sock.is_shut();
+        if ended {
+            let_go(known, length);
+        } else if length > 0 && flags & MSG_PEEK == 0 {
+            let tid = bpf_get_current_pid_tgid() as u32;
+            // Full of busy threads: then an answer that cannot be used is not told of.
+            let _ = READ_LAST.insert(tid, &peer, 0);
+        }
+    } else if let Some(known) = known(own).filter(|known| known.dialled == peer)
+        && length > 0
+        && flags & MSG_PEEK == 0
+    {
+        known.read = known.read.wrapping_add(length as u32);
+        known.served_at = connection::now();
+        kernel::write_task(kernel::current(), &mut known.server);
+    }
+    None
+}
+
+/// Nothing was written, as the other end has gone: the request failed as it began.
+#[inline(always)]
+fn not_written(socket: *const c_void, error: i32) -> Option<()> {
+    let sock = unix_stream(socket)?;
+    let known = known(sock.0.unix_peer()).filter(|known| known.dialled == sock.0.number())?;
+    let connection = &mut known.connection;
+    connection.spoke_at = connection::now();
+    if turns::begins(connection, known.received) {
+        let tid = bpf_get_current_pid_tgid() as u32;
+        messages::begin(connection, tid, known.received, known.written);
+        connection.said_head_length = 0;
+    }
+    let_go(known, error);
+    None
+}
+
+/// The dialling end learnt that the other end has gone: by an end of file, or by an error where
+/// the other end had left bytes unread.
+#[inline(never)]
+fn let_go(known: &mut UnixConnection, length: i32) {
+    let connection = &mut known.connection;
+    if connection.gone == 1 {
+        return;
+    }
+    connection.gone = 1;
+    if length == ECONNRESET {
+        connection.reset_at = connection::now();
+        connection.flags |= flag::RESET_HEARD;
+        connection.error = (-ECONNRESET) as u16;
+    } else {
+        connection.fin_at = connection::now();
+        connection.flags |= flag::FIN_HEARD;
+    }
+    // Idle in a pool: nobody waits for an answer.
+    if connection.said > 0 && connection.speaker == OTHER_END && is_whole(connection) {
+        order::note_let_go(connection.cookie, false);
+        return;
+    }
+    if connection.said == 0 && connection.has(flag::FIN_HEARD) {
+        return;
+    }
+    order::note_let_go(connection.cookie, true);
+    tell(known, kind::UNIX_ENDED, 0, how::RELEASED);
+}
+
+/// Whether the answer's header is whole, or of another protocol, so that it may be a good one.
+#[inline(always)]
+fn is_whole(connection: &Connection) -> bool {
+    let kept = u32::from(connection.heard_head_length);
+    kept == HEAD as u32
+        || !messages::is_request(&connection.said_head, connection.said_head_length)
+        || header::ends_within(&connection.heard_head, kept)
+}
+
+/// What a thread read last, where it answers with a failure.
+#[inline(never)]
+pub fn send_read_last(tid: u32) -> Option<()> {
+    let place = READ_LAST.get_ptr_mut(tid)?;
+    // SAFETY: only this thread writes its own element, and it is running this program.
+    let accepted = core::mem::take(unsafe { &mut *place });
+    if accepted != 0 {
+        tell(known(accepted)?, kind::UNIX_ENDED, 0, how::OPEN);
+    }
+    None
+}
+
+#[inline(always)]
+fn tell(known: &UnixConnection, kind: u16, status: u16, how: u8) {
+    let moment = Moment {
+        kind,
+        status,
+        how,
+        state: ESTABLISHED,
+        received: known.received,
+        written: known.written,
+        unread: 0,
+        flags: flag::HELD | connection::dying(),
+        acted: kind == kind::UNIX_ENDED,
+    };
+    emit::write::<UnixFlow>(kind, |record| {
+        connection::fill(&mut record.flow, &known.connection, &moment);
+        record.flow.header = connection::header::<UnixFlow>(kind, known.connection.netns);
+        record.server = known.server;
+        record.accepted_at = known.accepted_at;
+        record.served_at = known.served_at;
+        record.unread = known.written.wrapping_sub(known.read);
+        record.queued = known.queued;
+        record.limit = known.limit;
+        record.path_length = known.path_length;
+        record.path = known.path;
+    });
+}

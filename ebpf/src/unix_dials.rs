@@ -1,0 +1,111 @@
+//! UNIX dials that failed, and who dials UNIX sockets at all: the one hook on them that is always
+//! attached.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    helpers::bpf_get_current_pid_tgid,
+    macros::{btf_tracepoint, map},
+    maps::LruHashMap,
+    programs::BtfTracePointContext,
+};
+use probe502_common::{PATH, UnixDial, UnixDialler, kind};
+
+use crate::{
+    calls, connection, emit,
+    kernel::{self, Kernel},
+    layout::layout,
+    order,
+    unix::{self, AF_UNIX, ESTABLISHED, OUR_OWN, SOCK_STREAM, length},
+};
+
+/// net/tcp_states.h
+const CLOSE: u8 = 7;
+
+/// Processes that dial UNIX sockets, and were told of. Full: the least recently seen is forgotten.
+#[map]
+static DIALLERS: LruHashMap<u32, u8> = LruHashMap::with_max_entries(1024, 0);
+
+/// A connection leaves its queue: accepted, or never put there as its `connect(2)` failed.
+#[btf_tracepoint(function = "consume_skb")]
+pub fn unix_consumed(ctx: BtfTracePointContext) -> i32 {
+    consumed(ctx.arg(0));
+    0
+}
+
+/// A packet without bytes that belongs to a UNIX socket stands for a connection.
+#[inline(always)]
+fn consumed(packet: *const c_void) -> Option<()> {
+    let packet = Kernel::at(packet)?;
+    let socket: u64 = packet.load(layout!(skb_sk))?;
+    let socket = Kernel::at(socket as *const c_void)?;
+    if socket.read::<u16>(layout!(sock_family))? != AF_UNIX || length(packet) != 0 {
+        return None;
+    }
+    let kind: u16 = socket.read(layout!(sock_type))?;
+    match (socket.read::<u8>(layout!(sock_state))?, kind) {
+        (ESTABLISHED, SOCK_STREAM) => accepted(socket),
+        // A socket that was made for the other end has no type before it is connected.
+        (CLOSE, 0) => not_dialled(),
+        _ => None,
+    }
+}
+
+/// `accept(2)` took it. While nobody watches UNIX connections, only its dialler is told, once.
+#[inline(always)]
+fn accepted(socket: Kernel) -> Option<()> {
+    let Some(known) = unix::known(socket.number()) else {
+        return tell_dialler(socket);
+    };
+    known.take();
+    None
+}
+
+#[inline(never)]
+fn tell_dialler(socket: Kernel) -> Option<()> {
+    let pid: u32 = socket
+        .follow(layout!(sock_peer_pid))?
+        .read(layout!(pid_number))?;
+    // SAFETY: nothing is read of the element but whether there is one.
+    if unsafe { DIALLERS.get(pid) }.is_some() {
+        return None;
+    }
+    // Full of busy diallers: then one is told of again.
+    let _ = DIALLERS.insert(pid, &1, 0);
+    emit::write::<UnixDialler>(kind::UNIX_DIALLER, |record| {
+        record.header = connection::header::<UnixDialler>(kind::UNIX_DIALLER, 0);
+        record.pid = pid;
+        record.padding = [0; 4];
+    });
+    None
+}
+
+/// `connect(2)` failed: what it was asked for is still in the registers. Why it failed shows only
+/// as it returns.
+#[inline(never)]
+fn not_dialled() -> Option<()> {
+    let registers = calls::registers()?;
+    let number: u64 = registers.read(layout!(regs_number))?;
+    if number as u32 != layout!(call_connect) {
+        return None;
+    }
+    let address: u64 = registers.read(layout!(regs_second))?;
+    let length: u64 = registers.read(layout!(regs_third))?;
+    let now = connection::now();
+    let cookie = now | OUR_OWN;
+    let tid = bpf_get_current_pid_tgid() as u32;
+    let before = order::take_let_go(tid, order::RETRY).cookie;
+    emit::write::<UnixDial>(kind::UNIX_DIAL, |record| {
+        record.header = connection::header::<UnixDial>(kind::UNIX_DIAL, 0);
+        record.cookie = cookie;
+        kernel::write_task(kernel::current(), &mut record.task);
+        record.before = before;
+        record.padding = 0;
+        record.path = [0; PATH];
+        let length = (length as u32).saturating_sub(2);
+        let copied = calls::write_user(address + 2, length, &mut record.path);
+        record.path_length = copied.unwrap_or(0);
+    });
+    order::note_let_go(cookie, true);
+    None
+}

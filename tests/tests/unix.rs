@@ -1,0 +1,152 @@
+//! Upstreams behind UNIX sockets: every fault that has a proof there, and every way to fail a dial.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use probe502_tests::nginx::Nginx;
+use probe502_tests::paths::Folder;
+use probe502_tests::repertoire::FAULTS;
+use probe502_tests::running::signal;
+use probe502_tests::skip::unable;
+use probe502_tests::upstream::Upstream;
+use probe502_tests::watch::{Sure, Watch};
+
+/// Who serves on a UNIX socket, who asks there, and who watches.
+struct Cast {
+    watch: Watch,
+    gateway: Nginx,
+    upstream: Upstream,
+    folder: Folder,
+}
+
+impl Cast {
+    fn faulty(options: &[&str]) -> Result<Self> {
+        let folder = Folder::make()?;
+        let upstream = Upstream::faulty_unix(&folder.path("app.sock"), options)?;
+        Self::of(folder, upstream)
+    }
+
+    fn of(folder: Folder, upstream: Upstream) -> Result<Self> {
+        let gateway = Nginx::before(&upstream.addr)?;
+        let watch = Watch::over(&gateway)?;
+        let cast = Self {
+            watch,
+            gateway,
+            upstream,
+            folder,
+        };
+        cast.is_met()?;
+        Ok(cast)
+    }
+
+    /// A gateway's UNIX connections are watched from its first dial on.
+    fn is_met(&self) -> Result<()> {
+        let good = self.gateway.get("/ok")?;
+        ensure!(good.status == 200, "a good request got {}", good.status);
+        std::thread::sleep(Duration::from_millis(300));
+        Ok(())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path("app.sock")
+    }
+
+    /// The same failure twice: told by a look at the path first, then proven by the call's errno.
+    fn refuses(&mut self, cause: &str) -> Result<()> {
+        let first = self.gateway.get("/first")?;
+        self.watch.expect(&first, cause, Sure::Inferred);
+        std::thread::sleep(Duration::from_millis(300));
+        let second = self.gateway.get("/second")?;
+        self.watch.expect(&second, cause, Sure::Proven);
+        Ok(())
+    }
+
+    fn end(self) -> Result<()> {
+        self.watch.end().map(drop)
+    }
+}
+
+#[test]
+fn every_fault_of_a_process_behind_a_unix_socket() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let mut cast = Cast::faulty(&[])?;
+    for fault in FAULTS {
+        let good = cast.gateway.get("/ok")?;
+        ensure!(good.status == 200, "a good request got {}", good.status);
+        let (cause, sure) = match fault.cause {
+            // A UNIX socket knows no SO_LINGER: it only closes.
+            "app.reset-linger" => ("app.closed-without-answer", Sure::Proven),
+            // What is behind the first page of a message lies beyond a hook's reach.
+            "protocol.header-too-big" => ("unknown.unexplained", Sure::Unknown),
+            cause => (cause, Sure::Proven),
+        };
+        let answer = fault.ask(&cast.gateway)?;
+        cast.watch.expect(&answer, cause, sure);
+    }
+    cast.end()
+}
+
+#[test]
+fn the_path_does_not_exist() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let mut cast = Cast::faulty(&["--share", "threads"])?;
+    std::fs::remove_file(cast.path())?;
+    // The pool still holds a connection.
+    signal(cast.upstream.running.pid(), "KILL")?;
+    cast.upstream.running.wait(Duration::from_secs(5))?;
+    cast.refuses("unix.missing")?;
+    cast.end()
+}
+
+#[test]
+fn the_path_is_left_over() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let mut cast = Cast::faulty(&["--share", "threads"])?;
+    cast.upstream.order("close", "closed")?;
+    signal(cast.upstream.running.pid(), "KILL")?;
+    cast.upstream.running.wait(Duration::from_secs(5))?;
+    cast.refuses("unix.no-listener")?;
+    cast.end()
+}
+
+#[test]
+fn the_gateways_user_may_not_write_to_it() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let mut cast = Cast::faulty(&["--idle", "0.1"])?;
+    std::fs::set_permissions(cast.path(), std::fs::Permissions::from_mode(0o600))?;
+    std::thread::sleep(Duration::from_millis(300));
+    cast.refuses("unix.denied")?;
+    cast.end()
+}
+
+#[test]
+fn the_queue_is_full() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let folder = Folder::make()?;
+    let path = folder.path("app.sock");
+    let options = ["--never-accept", "--backlog", "1"];
+    let upstream = Upstream::faulty_unix(&path, &options)?;
+    let gateway = Nginx::before(&upstream.addr)?;
+    let mut watch = Watch::over(&gateway)?;
+    // The kernel lets one more wait than the limit says.
+    let waiting = [1, 2].map(|_| std::os::unix::net::UnixStream::connect(&path));
+    for (path, sure) in [("/first", Sure::Inferred), ("/second", Sure::Proven)] {
+        let answer = gateway.get(path)?;
+        watch.expect(&answer, "unix.backlog-full", sure);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    drop(waiting);
+    watch.end().map(drop)
+}
