@@ -45,10 +45,21 @@ fn the_service_listens_on_another_port() -> Result<()> {
         return Ok(());
     }
     let netns = Netns::make()?;
+    let upstream = Upstream::faulty_at(Some(&netns.name), &["--host", "0.0.0.0"])?;
+    let gateway = Nginx::before(&endpoint(&netns.host(), upstream.port ^ 1))?;
+    // That a container's only listener is the one that was meant is concluded, not seen.
+    refused(&gateway, "listener.other-port", Sure::Inferred)
+}
+
+#[test]
+fn a_neighbour_on_another_port_is_not_taken_for_the_service() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let netns = Netns::make()?;
     let upstream = Upstream::faulty_at(Some(&netns.name), &[])?;
     let gateway = gateway_in(&netns, &endpoint("127.0.0.1", upstream.port ^ 1))?;
-    // That the only other listener is the one that was meant is concluded, not seen.
-    refused(&gateway, "listener.other-port", Sure::Inferred)
+    refused(&gateway, "listener.absent", Sure::Proven)
 }
 
 #[test]

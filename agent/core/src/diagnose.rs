@@ -107,7 +107,7 @@ fn refused(evidence: &Evidence, attempt: &Attempt) -> Judgement {
     }
     match (&evidence.place, &evidence.ending) {
         (None | Some(Place::Taken), _) => UNEXPLAINED,
-        (Some(Place::Nothing), _) => sure(Cause::ListenerAbsent),
+        (Some(Place::Nothing | Place::Neighbour(_)), _) => sure(Cause::ListenerAbsent),
         (Some(Place::Later(_)), _) => sure(Cause::ListenerNotReady),
         (Some(Place::OtherAddress(_)), _) => sure(Cause::ListenerOtherAddress),
         (Some(Place::Moved(_)), _) => sure(Cause::ListenerOtherPort),

@@ -350,10 +350,13 @@ fn place(attempt: &Attempt, reset: Option<&(Timestamp, Reset)>, memory: &Memory)
         Place::OnlyOther(open) => {
             let port = open.listener.local.port();
             let is_own = memory.is_dialled(flow.netns, port, &gateway);
-            if is_own {
-                Place::Nothing
-            } else {
-                Place::OnlyOther(open)
+            let pods = (pod(&gateway, memory), pod(&open.listener.task, memory));
+            let shares_pod = matches!(pods, (Some(one), Some(other)) if one == other);
+            match (is_own, netns != flow.netns || shares_pod) {
+                (true, _) => Place::Nothing,
+                // A container's or a pod's only service is the one that was meant.
+                (false, true) => Place::OnlyOther(open),
+                (false, false) => Place::Neighbour(open),
             }
         }
         Place::Taken
@@ -362,8 +365,13 @@ fn place(attempt: &Attempt, reset: Option<&(Timestamp, Reset)>, memory: &Memory)
         | Place::OtherAddress(_)
         | Place::SameService(_)
         | Place::Moved(_)
+        | Place::Neighbour(_)
         | Place::Nothing => place,
     })
+}
+
+fn pod<'a>(task: &Task, memory: &'a Memory) -> Option<&'a str> {
+    memory.processes.known(task.pid)?.pod.as_deref()
 }
 
 fn complete(answer: &Answer, deciding: Option<&Attempt>, memory: &Memory) -> Complete {

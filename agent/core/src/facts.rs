@@ -259,7 +259,8 @@ fn listened(place: &Place, lines: &mut Lines) {
         | Place::OtherAddress(open)
         | Place::Moved(open)
         | Place::SameService(open)
-        | Place::OnlyOther(open) => {
+        | Place::OnlyOther(open)
+        | Place::Neighbour(open) => {
             let (who, local) = (bare(&open.listener.task), open.listener.local);
             let seen = if open.listener.before {
                 "was listening"

@@ -74,8 +74,10 @@ pub enum Place {
     Moved(Open),
     /// The service that was there listens on another port now.
     SameService(Open),
-    /// The namespace has one other service.
+    /// The namespace has one other service, and is not the gateway's own.
     OnlyOther(Open),
+    /// The gateway's own namespace has one other service, which may be anyone's.
+    Neighbour(Open),
     /// Nothing.
     Nothing,
 }

@@ -53,6 +53,12 @@ pub fn remedy(evidence: &Evidence, cause: Cause, upstream: Option<&Who>) -> Stri
         (Cause::KeepaliveRace, _, _) => {
             keepalive(evidence).unwrap_or_else(|| cause.remedy().into())
         }
+        (Cause::ListenerAbsent, _, Some(Place::Neighbour(open))) => format!(
+            "start the upstream, or correct the port in the gateway's configuration if {} on port \
+             {} was meant",
+            open.listener.task.comm,
+            open.listener.local.port()
+        ),
         (Cause::ListenerNotReady, _, Some(Place::Later(open))) => format!(
             "add a readiness check: {} was not listening yet when it got requests",
             open.listener.task.comm

@@ -216,7 +216,7 @@ fn refusal(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Mem
             open.listener.local,
             named(open)
         ),
-        Some(Place::OnlyOther(open)) => format!(
+        Some(Place::OnlyOther(open) | Place::Neighbour(open)) => format!(
             "nothing listens on {address}; the only other service there, {}, listens on {}",
             named(open),
             open.listener.local
