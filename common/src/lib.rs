@@ -11,7 +11,7 @@ mod unix;
 
 pub use layout::{ABSENT, Layout};
 pub use records::{
-    Death, Drop, Flow, HEAD, Header, Listener, Overflow, Reset, Signal, Task, Tuple, Victim, flag,
-    how, kind, role,
+    Death, Drop, Flow, HEAD, Header, Listener, Lookup, NAME, Overflow, Reset, Signal, Task, Tuple,
+    Victim, flag, how, kind, role,
 };
 pub use unix::{Call, PATH, UnixDial, UnixDialler, UnixFlow, call};

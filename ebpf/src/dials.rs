@@ -15,6 +15,7 @@ use crate::{
     connection::{self, Connection},
     kernel::{self, Kernel, Sock, TCP},
     layout::layout,
+    names,
 };
 
 /// The TCP state of a socket whose dial has not begun (`net/tcp_states.h`).
@@ -50,12 +51,14 @@ struct Dial {
 
 #[cgroup_sock_addr(connect4)]
 pub fn dial4(ctx: SockAddrContext) -> i32 {
+    names::asks(&ctx);
     begins(&ctx, false);
     1
 }
 
 #[cgroup_sock_addr(connect6)]
 pub fn dial6(ctx: SockAddrContext) -> i32 {
+    names::asks(&ctx);
     begins(&ctx, true);
     1
 }

@@ -14,6 +14,7 @@ mod headers;
 mod kernel;
 mod layout;
 mod messages;
+mod names;
 mod order;
 mod overflows;
 mod packets;

@@ -15,7 +15,7 @@ use crate::{
     deferred, kernel,
     kernel::bounded,
     layout::is_watched,
-    messages, overflows, scanning, speech,
+    messages, names, overflows, scanning, speech,
     states::LISTEN,
     tls, turns,
 };
@@ -232,6 +232,9 @@ fn full_socket(packet: *mut __sk_buff) -> Option<(*mut bpf_sock, u32)> {
     let full = unsafe { bpf_sk_fullsock(socket) };
     // SAFETY: `as_ref` looks for null.
     let fields = unsafe { full.as_ref() }?;
+    if fields.protocol == names::IPPROTO_UDP && fields.dst_port == names::PORT {
+        names::heard(packet);
+    }
     (fields.protocol == IPPROTO_TCP).then_some((full, fields.state))
 }
 
@@ -326,7 +329,7 @@ pub fn load_into(packet: *mut __sk_buff, offset: u32, to: *mut u8, size: u32) {
 }
 
 #[inline(always)]
-fn read<T: Copy>(packet: *mut __sk_buff, offset: u32) -> Option<T> {
+pub fn read<T: Copy>(packet: *mut __sk_buff, offset: u32) -> Option<T> {
     let mut value = core::mem::MaybeUninit::<T>::uninit();
     let size = size_of::<T>() as u32;
     // SAFETY: the helper writes `size` bytes into a `T`, or fails.

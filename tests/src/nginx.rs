@@ -25,6 +25,8 @@ pub struct Plan {
     pub cpu: Option<u32>,
     /// The name of the network namespace to run in.
     pub netns: Option<String>,
+    /// The name server to ask for the first upstream's name at each request.
+    pub resolver: Option<String>,
 }
 
 impl Plan {
@@ -38,6 +40,7 @@ impl Plan {
             pooled: true,
             cpu: None,
             netns: None,
+            resolver: None,
         }
     }
 }
@@ -175,6 +178,16 @@ fn configuration(plan: &Plan, addr: SocketAddr) -> Result<String> {
     } else {
         ("", "1.0", "close")
     };
+    let target = match (&plan.resolver, plan.upstreams.first()) {
+        (Some(server), Some(name)) => {
+            servers = "    server 127.0.0.1:1;\n".to_owned();
+            format!(
+                "resolver {server} ipv6=off; resolver_timeout 2s; set $name {name};
+      proxy_pass http://$name;"
+            )
+        }
+        (_, _) => "proxy_pass http://service;".to_owned(),
+    };
     Ok(format!(
         "daemon off; worker_processes 2; pid nginx.pid; user nobody nogroup; worker_rlimit_core 0;
 events {{ worker_connections 4096; }}
@@ -188,7 +201,7 @@ http {{
   server {{
     listen {addr} backlog=4096;
     location / {{
-      proxy_pass http://service;
+      {target}
       proxy_http_version {version}; proxy_set_header Connection {connection};
       proxy_connect_timeout 2s; proxy_read_timeout 8s; proxy_buffer_size 4k;
     }}

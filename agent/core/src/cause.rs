@@ -120,6 +120,12 @@ causes! {
     UnixBacklogFull = "unix.backlog-full",
     /// The gateway may not write to the UNIX socket.
     UnixDenied = "unix.denied",
+    /// The name server knows no such name.
+    DnsNxdomain = "proxy.dns.nxdomain",
+    /// The name server failed.
+    DnsServfail = "proxy.dns.servfail",
+    /// No name server answered.
+    DnsTimeout = "proxy.dns.timeout",
     /// Records were lost around this answer.
     UnknownEvidenceLost = "unknown.evidence-lost",
     /// The connection was opened before the agent.

@@ -111,6 +111,7 @@ impl Correlator {
             Fact::Victim(victim) => self.memory.processes.choose(at, victim.pid),
             Fact::Drop(drop) => self.memory.packets.dropped(at, drop),
             Fact::Overflow(overflow) => self.memory.packets.overflowed(at, overflow),
+            Fact::Lookup(lookup) => self.memory.lookups.insert(at, lookup.pid, lookup),
             Fact::OomReport(report) => self.memory.processes.report(at, report),
             Fact::Process(process) => self.met(at, process),
             Fact::Peer(peer) => {

@@ -8,8 +8,9 @@ use records::{flag, how, kind, role};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use crate::event::{
-    Death, Drop, Event, Fact, Flow, How, Listener, Reset, Role, Signal, Task, Victim,
+    Death, Drop, Event, Fact, Flow, How, Listener, Lookup, Reset, Role, Signal, Task, Victim,
 };
+use crate::names::readable;
 use crate::packets::Overflow;
 use crate::redact::redact;
 use crate::units::{Cookie, Errno, Head, Netns, Pid, Timestamp};
@@ -105,6 +106,7 @@ impl Decoder {
                 Fact::Dialler(crate::unix::Dialler { pid })
             }
             kind::CALL => Fact::Call(unix::call(&record(header.kind, bytes)?)?),
+            kind::LOOKUP => Fact::Lookup(lookup(&record(header.kind, bytes)?)),
             unknown => return Err(DecodeError::Kind(unknown)),
         };
         Ok(Event {
@@ -146,6 +148,19 @@ fn name(names: &BTreeMap<u32, String>, number: u32) -> String {
         .get(&number)
         .cloned()
         .unwrap_or_else(|| number.to_string())
+}
+
+fn lookup(lookup: &records::Lookup) -> Lookup {
+    let kept = usize::from(lookup.name_length).min(lookup.name.len());
+    Lookup {
+        pid: Pid(lookup.pid),
+        asked_at: moment(lookup.asked_at),
+        heard_at: moment(lookup.heard_at),
+        good_at: moment(lookup.good_at),
+        failed_at: moment(lookup.failed_at),
+        code: lookup.code,
+        name: readable(&lookup.name[..kept]),
+    }
 }
 
 fn record<T: FromBytes + KnownLayout + Immutable>(

@@ -9,6 +9,7 @@ use crate::event::{Flow, How, Task};
 use crate::evidence::{Complete, Evidence};
 use crate::http;
 use crate::listeners::Place;
+use crate::names;
 use crate::network;
 use crate::processes::{By, Ending, Way};
 use crate::stalled;
@@ -69,6 +70,9 @@ pub fn diagnose(evidence: &Evidence) -> Judgement {
     let judgement = match (evidence.symptom, evidence.deciding()) {
         (Symptom::NoAttempt, _) | (_, None) if local::called(evidence).is_some() => {
             local::called(evidence).unwrap_or(UNEXPLAINED)
+        }
+        (Symptom::NoAttempt, _) | (_, None) if evidence.unresolved.is_some() => {
+            names::judged(evidence)
         }
         (Symptom::NoAttempt, _) | (_, None) if evidence.failures.is_empty() => UNEXPLAINED,
         (Symptom::NoAttempt, _) | (_, None) => inferred(Cause::NoLiveUpstream),
@@ -335,6 +339,9 @@ fn rests_on_absence(judgement: Judgement, evidence: &Evidence) -> bool {
         | Cause::ListenerNotReady
         | Cause::ListenerOtherPort
         | Cause::ListenerOtherAddress
+        | Cause::DnsNxdomain
+        | Cause::DnsServfail
+        | Cause::DnsTimeout
         | Cause::NoLiveUpstream
         | Cause::Lost
         | Cause::ResetByMiddlebox

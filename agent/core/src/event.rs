@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::looks::{Descriptors, Doing, Peer, Ports, Queue};
+pub use crate::names::Lookup;
 use crate::packets::Overflow;
 pub use crate::senses::{Attached, Lost};
 use crate::units::{Cookie, Errno, Head, Netns, Pid, Timestamp};
@@ -46,6 +47,8 @@ pub enum Fact {
     Drop(Drop),
     /// A packet came to a listener whose queue was full.
     Overflow(Overflow),
+    /// A process's name servers failed or kept silent.
+    Lookup(Lookup),
     /// The kernel log told of an OOM kill.
     OomReport(OomReport),
     /// Who a process is, read from /proc.

@@ -11,8 +11,10 @@ pub use crate::failures::Failure;
 use crate::joining::{Answer, Joined};
 use crate::listeners::Place;
 use crate::memory::Memory;
+use crate::names::{self, Unresolved};
 use crate::packets::Overflow;
 use crate::processes::{Ending, Way};
+use crate::seeking::sought;
 use crate::stalled::Stall;
 use crate::units::{Pid, Timestamp};
 use crate::unix::{self, Call, Looked};
@@ -53,6 +55,8 @@ pub struct Evidence {
     pub looked: Option<(Timestamp, Looked)>,
     /// A call of the gateway's that failed within this request.
     pub call: Option<(Timestamp, Call)>,
+    /// How the gateway's name servers failed within this request, the name, and when.
+    pub unresolved: Option<(Timestamp, Unresolved, String)>,
     /// A stop that was asked of the closer before it closed.
     pub is_stopping: bool,
     /// The closer has exited since, which explains nothing.
@@ -93,7 +97,7 @@ impl Evidence {
         let is_peer_here = deciding.is_some_and(|attempt| is_here(&attempt.flow, memory));
         let place = deciding
             .filter(|attempt| symptom == Symptom::Refused && attempt.flow.path.is_none())
-            .and_then(|attempt| place(attempt, reset.as_ref(), memory));
+            .and_then(|attempt| sought(attempt, reset.as_ref(), memory));
         let refused = deciding.map_or(answer.at, |attempt| attempt.at);
         let ending = ending(other_end.as_ref(), place.as_ref(), refused, memory);
         let inner = deciding
@@ -103,6 +107,7 @@ impl Evidence {
         let failures = deciding
             .is_none()
             .then(|| failures::before(&answer, memory));
+        let unresolved = unresolved(&answer, memory).filter(|_| deciding.is_none());
         let closer = other_end
             .as_ref()
             .and_then(|end| Some((end.flow.task.as_ref()?.pid, end.at)));
@@ -131,6 +136,7 @@ impl Evidence {
             stall: stall.unwrap_or_default(),
             looked,
             call,
+            unresolved,
             is_stopping,
             has_exited,
             is_hurried: false,
@@ -319,59 +325,18 @@ fn reset(attempt: &Attempt, memory: &Memory) -> Option<(Timestamp, Reset)> {
 }
 
 /// Whether the dialled address is one of this host's, as far as is seen.
-fn is_here(flow: &Flow, memory: &Memory) -> bool {
+#[must_use]
+pub fn is_here(flow: &Flow, memory: &Memory) -> bool {
     flow.remote.ip().is_loopback()
         || flow.remote.ip() == flow.local.ip()
         || memory.listeners.shows(flow.remote.ip())
 }
 
-/// Where a refused connection went, seen from the namespace that refused it.
-fn place(attempt: &Attempt, reset: Option<&(Timestamp, Reset)>, memory: &Memory) -> Option<Place> {
-    let flow = &attempt.flow;
-    let is_here = is_here(flow, memory);
-    let netns = match reset {
-        Some((_, reset)) if reset.netns.0 != 0 => reset.netns,
-        Some(_) => flow.netns,
-        None if is_here => flow.netns,
-        None => return None,
-    };
-    let at = reset.map_or(attempt.at, |(at, _)| *at);
-    // As the refusing host saw it: a translation may lie between.
-    let address = reset.map_or(flow.remote, |(_, reset)| reset.local);
-    let gateway = flow
-        .task
-        .clone()
-        .or_else(|| flow.owner.clone())
-        .unwrap_or_default();
-    let place = memory
-        .listeners
-        .place((netns, address, at), &gateway, &memory.processes);
-    Some(match place {
-        Place::OnlyOther(open) => {
-            let port = open.listener.local.port();
-            let is_own = memory.is_dialled(flow.netns, port, &gateway);
-            let pods = (pod(&gateway, memory), pod(&open.listener.task, memory));
-            let shares_pod = matches!(pods, (Some(one), Some(other)) if one == other);
-            match (is_own, netns != flow.netns || shares_pod) {
-                (true, _) => Place::Nothing,
-                // A container's or a pod's only service is the one that was meant.
-                (false, true) => Place::OnlyOther(open),
-                (false, false) => Place::Neighbour(open),
-            }
-        }
-        Place::Taken
-        | Place::Later(_)
-        | Place::Closed(_)
-        | Place::OtherAddress(_)
-        | Place::SameService(_)
-        | Place::Moved(_)
-        | Place::Neighbour(_)
-        | Place::Nothing => place,
-    })
-}
-
-fn pod<'a>(task: &Task, memory: &'a Memory) -> Option<&'a str> {
-    memory.processes.known(task.pid)?.pod.as_deref()
+fn unresolved(answer: &Answer, memory: &Memory) -> Option<(Timestamp, Unresolved, String)> {
+    let lookup = memory.lookups.get(&answer.task.pid)?;
+    let arrived = crate::fitting::arrival(answer)?;
+    let (at, how) = names::unresolved(lookup, arrived, answer.at)?;
+    Some((at, how, lookup.name.clone()))
 }
 
 fn complete(answer: &Answer, deciding: Option<&Attempt>, memory: &Memory) -> Complete {

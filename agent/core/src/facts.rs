@@ -8,6 +8,7 @@ use crate::event::{How, OomReport};
 use crate::evidence::{Complete, Evidence};
 use crate::listeners::Place;
 use crate::memory::Memory;
+use crate::names::Unresolved;
 use crate::network;
 use crate::processes::{Ending, Way};
 use crate::stalled;
@@ -52,6 +53,7 @@ pub fn facts(evidence: &Evidence, memory: &Memory) -> Vec<Fact> {
         listened(place, &mut lines);
     }
     lines.extend(stalled::lines(&evidence.stall, memory));
+    asked(evidence, &mut lines);
     for failure in &evidence.failures {
         let why = failure
             .cause
@@ -76,6 +78,19 @@ pub fn facts(evidence: &Evidence, memory: &Memory) -> Vec<Fact> {
         fact,
     };
     lines.into_iter().map(fact).collect()
+}
+
+fn asked(evidence: &Evidence, lines: &mut Lines) {
+    if let Some((at, how, name)) = &evidence.unresolved {
+        let line = match how {
+            Unresolved::Absent => format!("the name server knows no {name}"),
+            Unresolved::Failed => format!("the name server failed for {name}"),
+            Unresolved::Silent => {
+                "the gateway turned to a name server, which did not answer".to_owned()
+            }
+        };
+        lines.push((*at, line));
+    }
 }
 
 fn tried(attempt: &Attempt, lines: &mut Lines) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cause::Cause;
 use crate::clock::Clock;
 use crate::connections::Connections;
-use crate::event::{Flow, Task};
+use crate::event::{Flow, Lookup, Task};
 use crate::evidence::Failure;
 use crate::listeners::Listeners;
 use crate::looks::Looks;
@@ -14,7 +14,7 @@ use crate::packets::Packets;
 use crate::processes::Processes;
 use crate::recent::Recent;
 use crate::timers::{Clocks, Family, Place};
-use crate::units::{Netns, Timestamp};
+use crate::units::{Netns, Pid, Timestamp};
 use crate::unix::Calls;
 
 /// Records that were lost within this of an answer may have been its own.
@@ -35,6 +35,8 @@ pub struct Memory {
     pub listeners: Listeners,
     /// What the senses looked at because the core asked.
     pub looks: Looks,
+    /// What each process last heard from its name servers.
+    pub lookups: Recent<Pid, Lookup>,
     /// Idle timers.
     pub clocks: Clocks,
     /// UNIX paths and failed calls.
@@ -57,6 +59,7 @@ impl Default for Memory {
             processes: Processes::default(),
             listeners: Listeners::default(),
             looks: Looks::default(),
+            lookups: Recent::new(1024, Duration::from_secs(60)),
             clocks: Clocks::default(),
             unix: Calls::default(),
             clock: Clock::default(),

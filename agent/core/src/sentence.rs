@@ -5,12 +5,13 @@ use crate::attempts::Attempt;
 use crate::cause::Cause;
 use crate::closing;
 use crate::event::{Flow, Task};
-use crate::evidence::{Complete, Evidence, Failure};
+use crate::evidence::{Complete, Evidence};
 use crate::listeners::{Open, Place};
 use crate::memory::Memory;
 use crate::network;
 use crate::processes::{By, Ending, Way};
 use crate::stalled;
+use crate::unattempted::without_attempt;
 use crate::unix_words;
 use crate::verdict::Symptom;
 
@@ -94,29 +95,6 @@ const fn is_death(cause: Cause) -> bool {
             | Cause::KilledByUser
             | Cause::Killed
     )
-}
-
-fn without_attempt(evidence: &Evidence, cause: Cause) -> String {
-    match (cause, evidence.failures.as_slice()) {
-        (Cause::NoLiveUpstream, [_, ..]) => {
-            format!("the gateway tried no upstream; {}", earlier(evidence))
-        }
-        _ => format!(
-            "the gateway answered and no attempt at an upstream was seen{}",
-            gap(evidence)
-        ),
-    }
-}
-
-/// The failures that put the upstreams down, the newest first.
-fn earlier(evidence: &Evidence) -> String {
-    let one = |failure: &Failure| {
-        let why = failure.cause.map_or(symptom(failure.symptom), Cause::id);
-        let before = between(failure.at, evidence.answer.at);
-        format!("{before} before, {} had failed ({why})", failure.upstream)
-    };
-    let all: Vec<String> = evidence.failures.iter().rev().map(one).collect();
-    all.join("; ")
 }
 
 /// How the process ended, as the end of a sentence about the other end or about a listener.
@@ -303,6 +281,9 @@ fn failure(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Mem
         | Cause::UnixNoListener
         | Cause::UnixBacklogFull
         | Cause::UnixDenied
+        | Cause::DnsNxdomain
+        | Cause::DnsServfail
+        | Cause::DnsTimeout
         | Cause::UnknownEvidenceLost
         | Cause::UnknownAttachedLate
         | Cause::UnknownHookMissing
@@ -351,7 +332,8 @@ fn errno_of(attempt: &Attempt) -> String {
 }
 
 /// Why nothing more is claimed.
-fn gap(evidence: &Evidence) -> String {
+#[must_use]
+pub fn gap(evidence: &Evidence) -> String {
     match &evidence.complete {
         Complete::Lost(count) => format!("; {count} records were lost around this answer"),
         Complete::Late => "; the connection is older than probe502".to_owned(),

@@ -271,6 +271,21 @@ const WORDS: [(Cause, &str, &str); Cause::ALL.len()] = [
         "give the gateway's user access: php-fpm listen.owner and listen.group, or umask, or the mode",
     ),
     (
+        Cause::DnsNxdomain,
+        "the gateway's name server knows no such name",
+        "correct the upstream's name, or create it: ask that name server with dig",
+    ),
+    (
+        Cause::DnsServfail,
+        "the gateway's name server failed to resolve the upstream's name",
+        "look at the name server's log and at the servers that it forwards to",
+    ),
+    (
+        Cause::DnsTimeout,
+        "no name server answered the gateway",
+        "check the name server's address, its load, and firewalls for UDP port 53",
+    ),
+    (
         Cause::UnknownEvidenceLost,
         "records were lost around this answer, so nothing is claimed",
         "watch fewer statuses, or do not record meanwhile: the agent could not keep up",

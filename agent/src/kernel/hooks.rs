@@ -200,13 +200,13 @@ const ROWS: &[Row] = &[
         "dial4",
         Place::Connect4,
         0,
-        "dials over IPv4 that fail before their first packet",
+        "dials over IPv4 that fail before their first packet, questions to name servers",
     ),
     row(
         "dial6",
         Place::Connect6,
         0,
-        "dials over IPv6 that fail before their first packet",
+        "dials over IPv6 that fail before their first packet, questions to name servers",
     ),
     row(
         "route4",

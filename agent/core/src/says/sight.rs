@@ -181,6 +181,9 @@ pub const fn sights(cause: Cause) -> &'static [Sight] {
         Cause::UnixNoListener => &[Sight::UnixRefused],
         Cause::UnixBacklogFull => &[Sight::UnixFull],
         Cause::UnixDenied => &[Sight::UnixDenied],
+        Cause::DnsNxdomain => &[Sight::NameAbsent],
+        Cause::DnsServfail => &[Sight::NameFailed],
+        Cause::DnsTimeout => &[Sight::NameTimeout],
         Cause::UnknownEvidenceLost
         | Cause::UnknownAttachedLate
         | Cause::UnknownHookMissing

@@ -1,0 +1,62 @@
+//! Where a refused connection was sent to, and who else may have been meant.
+
+use crate::attempts::Attempt;
+use crate::event::{Reset, Task};
+use crate::evidence::is_here;
+use crate::listeners::Place;
+use crate::memory::Memory;
+use crate::units::Timestamp;
+
+/// Where a refused connection went, seen from the namespace that refused it.
+#[must_use]
+pub fn sought(
+    attempt: &Attempt,
+    reset: Option<&(Timestamp, Reset)>,
+    memory: &Memory,
+) -> Option<Place> {
+    let flow = &attempt.flow;
+    let is_here = is_here(flow, memory);
+    let netns = match reset {
+        Some((_, reset)) if reset.netns.0 != 0 => reset.netns,
+        Some(_) => flow.netns,
+        None if is_here => flow.netns,
+        None => return None,
+    };
+    let at = reset.map_or(attempt.at, |(at, _)| *at);
+    // As the refusing host saw it: a translation may lie between.
+    let address = reset.map_or(flow.remote, |(_, reset)| reset.local);
+    let gateway = flow
+        .task
+        .clone()
+        .or_else(|| flow.owner.clone())
+        .unwrap_or_default();
+    let place = memory
+        .listeners
+        .place((netns, address, at), &gateway, &memory.processes);
+    Some(match place {
+        Place::OnlyOther(open) => {
+            let port = open.listener.local.port();
+            let is_own = memory.is_dialled(flow.netns, port, &gateway);
+            let pods = (pod(&gateway, memory), pod(&open.listener.task, memory));
+            let shares_pod = matches!(pods, (Some(one), Some(other)) if one == other);
+            match (is_own, netns != flow.netns || shares_pod) {
+                (true, _) => Place::Nothing,
+                // A container's or a pod's only service is the one that was meant.
+                (false, true) => Place::OnlyOther(open),
+                (false, false) => Place::Neighbour(open),
+            }
+        }
+        Place::Taken
+        | Place::Later(_)
+        | Place::Closed(_)
+        | Place::OtherAddress(_)
+        | Place::SameService(_)
+        | Place::Moved(_)
+        | Place::Neighbour(_)
+        | Place::Nothing => place,
+    })
+}
+
+fn pod<'a>(task: &Task, memory: &'a Memory) -> Option<&'a str> {
+    memory.processes.known(task.pid)?.pod.as_deref()
+}
