@@ -6,12 +6,14 @@
 #![forbid(unsafe_code)]
 
 mod layout;
+mod lookup;
 mod records;
 mod unix;
 
 pub use layout::{ABSENT, Layout};
+pub use lookup::{Lookup, NAME};
 pub use records::{
-    Death, Drop, Flow, HEAD, Header, Listener, Lookup, NAME, Overflow, Reset, Signal, Task, Tuple,
-    Victim, flag, how, kind, role,
+    Death, Drop, Flow, HEAD, Header, Listener, Overflow, Reset, Signal, Task, Tuple, Victim, flag,
+    how, kind, role,
 };
 pub use unix::{Call, PATH, UnixDial, UnixDialler, UnixFlow, call};

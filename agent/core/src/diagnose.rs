@@ -16,6 +16,7 @@ use crate::stalled;
 use crate::units::Timestamp;
 use crate::verdict::{Confidence, Join, Symptom};
 
+mod absence;
 mod local;
 pub mod protocol;
 
@@ -269,7 +270,7 @@ pub fn died(ending: &Ending) -> Judgement {
 
 /// What is missing, or joined by less than an identity, takes certainty away.
 fn qualify(judgement: Judgement, evidence: &Evidence) -> Judgement {
-    let by_absence = rests_on_absence(judgement, evidence);
+    let by_absence = absence::rests_on_absence(judgement.cause, evidence);
     if judgement.confidence == Confidence::Unknown || by_absence {
         match evidence.complete {
             Complete::Lost(_) => return unknown(Cause::UnknownEvidenceLost),
@@ -330,69 +331,4 @@ fn rests_on_the_past(judgement: Judgement) -> bool {
         Cause::TlsClosed,
     ]
     .contains(&judgement.cause)
-}
-
-/// Whether the cause is claimed because something was not seen.
-fn rests_on_absence(judgement: Judgement, evidence: &Evidence) -> bool {
-    match judgement.cause {
-        Cause::ListenerAbsent
-        | Cause::ListenerNotReady
-        | Cause::ListenerOtherPort
-        | Cause::ListenerOtherAddress
-        | Cause::DnsNxdomain
-        | Cause::DnsServfail
-        | Cause::DnsTimeout
-        | Cause::NoLiveUpstream
-        | Cause::Lost
-        | Cause::ResetByMiddlebox
-        | Cause::KeepaliveMiddlebox => true,
-        Cause::FilteredReject => evidence.drop.is_none(),
-        Cause::PlainToTls | Cause::TlsToPlain => {
-            evidence.ending.is_none() && !protocol::is_heard(evidence)
-        }
-        // Its closer lives: that is, no death of it was seen.
-        Cause::KeepaliveRace
-        | Cause::ListenerClosed
-        | Cause::ListenerClosedQueued
-        | Cause::AppClosedWithoutAnswer
-        | Cause::AppClosedMidHeader
-        | Cause::AppResetUnread
-        | Cause::AppResetLinger
-        | Cause::TlsClosed => evidence.ending.is_none(),
-        Cause::OomCgroup
-        | Cause::OomHost
-        | Cause::OomUserspace
-        | Cause::ListenerNotAccepting
-        | Cause::ListenerFdExhausted
-        | Cause::AppStalled
-        | Cause::Crash
-        | Cause::Exit
-        | Cause::KilledByParent
-        | Cause::KilledByRuntime
-        | Cause::KilledByUser
-        | Cause::Killed
-        | Cause::BacklogFull
-        | Cause::FilteredDrop
-        | Cause::UnreachableRoute
-        | Cause::UnreachableHost
-        | Cause::UnreachableIcmp
-        | Cause::PortsExhausted
-        | Cause::HeaderTooBig
-        | Cause::Malformed
-        | Cause::NotHttp
-        | Cause::TlsAlert
-        | Cause::TlsDistrust
-        | Cause::RelayedUpstream
-        | Cause::FdExhausted
-        | Cause::NoMemory
-        | Cause::ProxyDenied
-        | Cause::UnixMissing
-        | Cause::UnixNoListener
-        | Cause::UnixBacklogFull
-        | Cause::UnixDenied
-        | Cause::UnknownEvidenceLost
-        | Cause::UnknownAttachedLate
-        | Cause::UnknownHookMissing
-        | Cause::UnknownUnexplained => false,
-    }
 }

@@ -108,12 +108,7 @@ impl Evidence {
             .is_none()
             .then(|| failures::before(&answer, memory));
         let unresolved = unresolved(&answer, memory).filter(|_| deciding.is_none());
-        let closer = other_end
-            .as_ref()
-            .and_then(|end| Some((end.flow.task.as_ref()?.pid, end.at)));
-        let processes = &memory.processes;
-        let is_stopping = closer.is_some_and(|(pid, at)| processes.stop_before(pid, at).is_some());
-        let has_exited = closer.is_some_and(|(pid, at)| processes.ending(pid, at).is_some());
+        let (is_stopping, has_exited) = closer(other_end.as_ref(), memory);
         let stall = deciding
             .filter(|_| symptom == Symptom::NoAnswer)
             .map(|attempt| Stall::gather(attempt, other_end.as_ref(), memory));
@@ -252,6 +247,15 @@ fn amended(symptom: Symptom, deciding: Option<&Attempt>, end: Option<&OtherEnd>)
         (Symptom::NoAnswer, How::Unread | How::Linger | How::Queued) => Symptom::Reset,
         (_, _) => symptom,
     }
+}
+
+/// Whether the closer was asked to stop before, and whether it has exited since.
+fn closer(other_end: Option<&OtherEnd>, memory: &Memory) -> (bool, bool) {
+    let processes = &memory.processes;
+    let closer = other_end.and_then(|end| Some((end.flow.task.as_ref()?.pid, end.at)));
+    let is_stopping = closer.is_some_and(|(pid, at)| processes.stop_before(pid, at).is_some());
+    let has_exited = closer.is_some_and(|(pid, at)| processes.ending(pid, at).is_some());
+    (is_stopping, has_exited)
 }
 
 /// Whether a living process chose to end the connection.

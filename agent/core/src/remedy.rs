@@ -9,6 +9,7 @@ use crate::evidence::Evidence;
 use crate::listeners::Place;
 use crate::processes::Way;
 use crate::stalled;
+use crate::units::Timestamp;
 use crate::unix_words;
 use crate::verdict::Who;
 
@@ -19,21 +20,7 @@ pub fn remedy(evidence: &Evidence, cause: Cause, upstream: Option<&Who>) -> Stri
     match (cause, way, &evidence.place) {
         (Cause::OomCgroup, Some(Way::Oom(Some(report))), _) => raise_limit(report),
         (Cause::KilledByParent, Some(Way::Signalled { sent, signal, .. }), _) => {
-            let age = evidence.deciding().and_then(Attempt::began);
-            let age = age
-                .filter(|began| began < sent)
-                .map(|began| between(began, *sent));
-            match age {
-                // Timeouts end a worker hard; TERM, QUIT and INT are a master's other orders too.
-                Some(age) if [6, 9].contains(&signal.number) => format!(
-                    "raise the worker timeout, or make this request faster: it had run for {age}"
-                ),
-                Some(age) => format!(
-                    "see in the master's log why it stopped a worker at work: a reload, recycling, \
-                     or a timeout; the request had run for {age}"
-                ),
-                None => cause.remedy().to_owned(),
-            }
+            by_parent(evidence, *sent, signal.number).unwrap_or_else(|| cause.remedy().into())
         }
         (
             Cause::ListenerOtherPort,
@@ -79,6 +66,20 @@ pub fn remedy(evidence: &Evidence, cause: Cause, upstream: Option<&Who>) -> Stri
         },
         _ => cause.remedy().to_owned(),
     }
+}
+
+fn by_parent(evidence: &Evidence, sent: Timestamp, signal: u8) -> Option<String> {
+    let began = evidence.deciding().and_then(Attempt::began);
+    let age = between(began.filter(|began| *began < sent)?, sent);
+    // Timeouts end a worker hard; TERM, QUIT and INT are a master's other orders too.
+    Some(if [6, 9].contains(&signal) {
+        format!("raise the worker timeout, or make this request faster: it had run for {age}")
+    } else {
+        format!(
+            "see in the master's log why it stopped a worker at work: a reload, recycling, or a \
+             timeout; the request had run for {age}"
+        )
+    })
 }
 
 fn raise_limit(report: &OomReport) -> String {

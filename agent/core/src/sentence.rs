@@ -227,68 +227,29 @@ fn rejected(flow: &Flow) -> String {
     format!("a firewall rejected packets between here and {address}")
 }
 
+/// What happened to an established connection, or the symptom in words.
 fn failure(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Memory)) -> String {
     let flow = &attempt.flow;
-    let who = closer(evidence, attempt, memory);
-    match cause {
-        Cause::RelayedUpstream => relayed(evidence, attempt),
-        Cause::FilteredReject => rejected(flow),
-        Cause::HeaderTooBig => protocol::header_too_big(flow),
-        Cause::Malformed => protocol::malformed(flow),
-        Cause::KeepaliveRace
-        | Cause::ListenerClosedQueued
-        | Cause::AppClosedWithoutAnswer
-        | Cause::AppClosedMidHeader
-        | Cause::AppResetUnread
-        | Cause::AppResetLinger => closing::closed(evidence, attempt, (cause, &who)),
-        Cause::NotHttp => protocol::not_http(flow),
-        Cause::PlainToTls => protocol::plain_to_tls(flow, &who),
-        Cause::TlsToPlain => protocol::tls_to_plain(flow, &who),
-        Cause::TlsAlert => protocol::tls_alert(flow),
-        Cause::TlsDistrust => protocol::tls_distrust(flow),
-        Cause::TlsClosed => format!("{who} closed the connection during the TLS handshake"),
-        Cause::OomCgroup
-        | Cause::OomHost
-        | Cause::OomUserspace
-        | Cause::Crash
-        | Cause::Exit
-        | Cause::KilledByParent
-        | Cause::KilledByRuntime
-        | Cause::KilledByUser
-        | Cause::Killed
-        | Cause::ListenerAbsent
-        | Cause::ListenerNotReady
-        | Cause::ListenerOtherPort
-        | Cause::ListenerOtherAddress
-        | Cause::ListenerClosed
-        | Cause::ListenerNotAccepting
-        | Cause::ListenerFdExhausted
-        | Cause::AppStalled
-        | Cause::BacklogFull
-        | Cause::KeepaliveMiddlebox
-        | Cause::FilteredDrop
-        | Cause::ResetByMiddlebox
-        | Cause::UnreachableRoute
-        | Cause::UnreachableHost
-        | Cause::UnreachableIcmp
-        | Cause::Lost
-        | Cause::PortsExhausted
-        | Cause::NoLiveUpstream
-        | Cause::FdExhausted
-        | Cause::NoMemory
-        | Cause::ProxyDenied
-        | Cause::UnixMissing
-        | Cause::UnixNoListener
-        | Cause::UnixBacklogFull
-        | Cause::UnixDenied
-        | Cause::DnsNxdomain
-        | Cause::DnsServfail
-        | Cause::DnsTimeout
-        | Cause::UnknownEvidenceLost
-        | Cause::UnknownAttachedLate
-        | Cause::UnknownHookMissing
-        | Cause::UnknownUnexplained => plain(evidence.symptom, attempt),
-    }
+    let who = &closer(evidence, attempt, memory);
+    let told: [(Cause, &dyn Fn() -> String); 10] = [
+        (Cause::RelayedUpstream, &|| relayed(evidence, attempt)),
+        (Cause::FilteredReject, &|| rejected(flow)),
+        (Cause::HeaderTooBig, &|| protocol::header_too_big(flow)),
+        (Cause::Malformed, &|| protocol::malformed(flow)),
+        (Cause::NotHttp, &|| protocol::not_http(flow)),
+        (Cause::PlainToTls, &|| protocol::plain_to_tls(flow, who)),
+        (Cause::TlsToPlain, &|| protocol::tls_to_plain(flow, who)),
+        (Cause::TlsAlert, &|| protocol::tls_alert(flow)),
+        (Cause::TlsDistrust, &|| protocol::tls_distrust(flow)),
+        (Cause::TlsClosed, &|| {
+            format!("{who} closed the connection during the TLS handshake")
+        }),
+    ];
+    let told = told.iter().find(|(own, _)| *own == cause);
+    told.map_or_else(
+        || closing::closed(evidence, attempt, (cause, who)),
+        |(_, words)| words(),
+    )
 }
 
 /// The symptom in words, where no cause is claimed.

@@ -127,68 +127,96 @@ impl Sight {
 /// A process that ends: its listener refuses, its connections break.
 const ENDED: &[Sight] = &[Sight::Refused, Sight::Eof, Sight::Reset, Sight::MidHeader];
 
-/// How a cause can look to the gateway; every sight for those that claim nothing.
+/// How each cause can look to the gateway, in the catalogue's order; every sight for those that
+/// claim nothing.
+const SIGHTS: [(Cause, &[Sight]); Cause::ALL.len()] = [
+    (Cause::OomCgroup, ENDED),
+    (Cause::OomHost, ENDED),
+    (Cause::OomUserspace, ENDED),
+    (Cause::Crash, ENDED),
+    (Cause::Exit, ENDED),
+    (Cause::KilledByParent, ENDED),
+    (Cause::KilledByRuntime, ENDED),
+    (Cause::KilledByUser, ENDED),
+    (Cause::Killed, ENDED),
+    (Cause::ListenerAbsent, &[Sight::Refused]),
+    (Cause::ListenerOtherPort, &[Sight::Refused]),
+    (Cause::ListenerOtherAddress, &[Sight::Refused]),
+    (Cause::ListenerClosed, &[Sight::Refused]),
+    (Cause::ListenerClosedQueued, &[Sight::Reset]),
+    (
+        Cause::BacklogFull,
+        &[Sight::ConnectTimeout, Sight::NoAnswer, Sight::Reset],
+    ),
+    (Cause::ListenerNotReady, &[Sight::Refused]),
+    (Cause::ListenerNotAccepting, &[Sight::NoAnswer]),
+    (Cause::ListenerFdExhausted, &[Sight::NoAnswer]),
+    (Cause::AppClosedWithoutAnswer, &[Sight::Eof]),
+    (Cause::AppClosedMidHeader, &[Sight::MidHeader]),
+    (Cause::AppResetUnread, &[Sight::Reset]),
+    (Cause::AppResetLinger, &[Sight::Reset]),
+    (Cause::AppStalled, &[Sight::NoAnswer]),
+    (Cause::KeepaliveRace, &[Sight::Reset, Sight::Eof]),
+    (Cause::KeepaliveMiddlebox, &[Sight::Reset, Sight::NoAnswer]),
+    (
+        Cause::FilteredDrop,
+        &[Sight::ConnectTimeout, Sight::NoAnswer, Sight::Reset],
+    ),
+    (
+        Cause::FilteredReject,
+        &[Sight::Refused, Sight::Unreachable, Sight::Reset],
+    ),
+    (Cause::ResetByMiddlebox, &[Sight::Reset, Sight::MidHeader]),
+    (
+        Cause::UnreachableRoute,
+        &[Sight::Unreachable, Sight::Denied],
+    ),
+    (
+        Cause::UnreachableHost,
+        &[Sight::Unreachable, Sight::Refused, Sight::NoAnswer],
+    ),
+    (
+        Cause::UnreachableIcmp,
+        &[Sight::Unreachable, Sight::Refused, Sight::NoAnswer],
+    ),
+    (
+        Cause::Lost,
+        &[Sight::ConnectTimeout, Sight::NoAnswer, Sight::Reset],
+    ),
+    (Cause::HeaderTooBig, &[Sight::TooBig]),
+    (Cause::Malformed, &[Sight::Malformed]),
+    (Cause::NotHttp, &[Sight::Malformed]),
+    (
+        Cause::PlainToTls,
+        &[Sight::Malformed, Sight::Eof, Sight::Reset],
+    ),
+    (Cause::TlsToPlain, &[Sight::TlsToPlain, Sight::TlsClosed]),
+    (Cause::TlsAlert, &[Sight::TlsAlert]),
+    (Cause::TlsDistrust, &[Sight::TlsDistrust]),
+    (Cause::TlsClosed, &[Sight::TlsClosed]),
+    (Cause::RelayedUpstream, &[Sight::Relayed]),
+    (Cause::PortsExhausted, &[Sight::NoPorts]),
+    (Cause::NoLiveUpstream, &[Sight::NoLive]),
+    (Cause::FdExhausted, &[Sight::NoDescriptors]),
+    (Cause::NoMemory, &[Sight::NoMemory]),
+    (Cause::ProxyDenied, &[Sight::Denied]),
+    (Cause::UnixMissing, &[Sight::UnixMissing]),
+    (Cause::UnixNoListener, &[Sight::UnixRefused]),
+    (Cause::UnixBacklogFull, &[Sight::UnixFull]),
+    (Cause::UnixDenied, &[Sight::UnixDenied]),
+    (Cause::DnsNxdomain, &[Sight::NameAbsent]),
+    (Cause::DnsServfail, &[Sight::NameFailed]),
+    (Cause::DnsTimeout, &[Sight::NameTimeout]),
+    (Cause::UnknownEvidenceLost, &Sight::ALL),
+    (Cause::UnknownAttachedLate, &Sight::ALL),
+    (Cause::UnknownHookMissing, &Sight::ALL),
+    (Cause::UnknownUnexplained, &Sight::ALL),
+];
+
+/// How a cause can look to the gateway.
 #[must_use]
 pub const fn sights(cause: Cause) -> &'static [Sight] {
-    match cause {
-        Cause::OomCgroup
-        | Cause::OomHost
-        | Cause::OomUserspace
-        | Cause::Crash
-        | Cause::Exit
-        | Cause::KilledByParent
-        | Cause::KilledByRuntime
-        | Cause::KilledByUser
-        | Cause::Killed => ENDED,
-        Cause::ListenerAbsent
-        | Cause::ListenerNotReady
-        | Cause::ListenerOtherPort
-        | Cause::ListenerOtherAddress
-        | Cause::ListenerClosed => &[Sight::Refused],
-        Cause::AppClosedWithoutAnswer => &[Sight::Eof],
-        Cause::AppClosedMidHeader => &[Sight::MidHeader],
-        Cause::ListenerClosedQueued | Cause::AppResetUnread | Cause::AppResetLinger => {
-            &[Sight::Reset]
-        }
-        Cause::AppStalled | Cause::ListenerNotAccepting | Cause::ListenerFdExhausted => {
-            &[Sight::NoAnswer]
-        }
-        Cause::KeepaliveRace => &[Sight::Reset, Sight::Eof],
-        Cause::FilteredReject => &[Sight::Refused, Sight::Unreachable, Sight::Reset],
-        Cause::BacklogFull | Cause::FilteredDrop | Cause::Lost => {
-            &[Sight::ConnectTimeout, Sight::NoAnswer, Sight::Reset]
-        }
-        Cause::KeepaliveMiddlebox => &[Sight::Reset, Sight::NoAnswer],
-        Cause::ResetByMiddlebox => &[Sight::Reset, Sight::MidHeader],
-        Cause::UnreachableRoute => &[Sight::Unreachable, Sight::Denied],
-        Cause::UnreachableHost | Cause::UnreachableIcmp => {
-            &[Sight::Unreachable, Sight::Refused, Sight::NoAnswer]
-        }
-        Cause::PortsExhausted => &[Sight::NoPorts],
-        Cause::HeaderTooBig => &[Sight::TooBig],
-        Cause::Malformed | Cause::NotHttp => &[Sight::Malformed],
-        Cause::PlainToTls => &[Sight::Malformed, Sight::Eof, Sight::Reset],
-        Cause::TlsToPlain => &[Sight::TlsToPlain, Sight::TlsClosed],
-        Cause::TlsAlert => &[Sight::TlsAlert],
-        Cause::TlsDistrust => &[Sight::TlsDistrust],
-        Cause::TlsClosed => &[Sight::TlsClosed],
-        Cause::RelayedUpstream => &[Sight::Relayed],
-        Cause::NoLiveUpstream => &[Sight::NoLive],
-        Cause::FdExhausted => &[Sight::NoDescriptors],
-        Cause::NoMemory => &[Sight::NoMemory],
-        Cause::ProxyDenied => &[Sight::Denied],
-        Cause::UnixMissing => &[Sight::UnixMissing],
-        Cause::UnixNoListener => &[Sight::UnixRefused],
-        Cause::UnixBacklogFull => &[Sight::UnixFull],
-        Cause::UnixDenied => &[Sight::UnixDenied],
-        Cause::DnsNxdomain => &[Sight::NameAbsent],
-        Cause::DnsServfail => &[Sight::NameFailed],
-        Cause::DnsTimeout => &[Sight::NameTimeout],
-        Cause::UnknownEvidenceLost
-        | Cause::UnknownAttachedLate
-        | Cause::UnknownHookMissing
-        | Cause::UnknownUnexplained => &Sight::ALL,
-    }
+    SIGHTS[cause as usize].1
 }
 
 /// What the gateway of this answer saw.
@@ -223,5 +251,16 @@ pub(crate) fn sight(evidence: &Evidence, cause: Cause) -> Option<Sight> {
         (Symptom::TlsFailure, false, _) => Some(Sight::TlsClosed),
         // Its log tells more than was seen.
         (Symptom::ConnectError | Symptom::BadAnswer | Symptom::NoAttempt, _, _) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sights_are_in_the_catalogues_order() {
+        let order: Vec<Cause> = SIGHTS.iter().map(|(cause, _)| *cause).collect();
+        assert_eq!(order, Cause::ALL);
     }
 }
