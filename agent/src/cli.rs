@@ -149,7 +149,11 @@ mod tests {
     fn a_cause_may_be_a_level() {
         assert_eq!(
             causes("process.oom"),
-            Ok(Causes(vec![Cause::OomCgroup, Cause::OomHost]))
+            Ok(Causes(vec![
+                Cause::OomCgroup,
+                Cause::OomHost,
+                Cause::OomUserspace
+            ]))
         );
         assert_eq!(
             causes("keepalive.race"),

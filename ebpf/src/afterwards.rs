@@ -59,7 +59,7 @@ fn hold(connection: &Connection) -> u64 {
     let Some(key) = key(task, &connection.said_head, connection.said_head_length) else {
         return u64::from(tid);
     };
-    let _ = HELD.insert(tid, &key, 0);
+    let _ = HELD.insert(tid, key, 0);
     key
 }
 

@@ -37,7 +37,7 @@ pub fn learn(connection: &Connection) {
         unsafe { *known |= spoken };
     } else {
         // Full: then it is not known.
-        let _ = SPEECH.insert(&place, &spoken, 0);
+        let _ = SPEECH.insert(&place, spoken, 0);
     }
 }
 
@@ -48,7 +48,7 @@ pub fn of(connection: &Connection) -> u16 {
         return 0;
     }
     // SAFETY: the element stays readable while the program runs.
-    unsafe { SPEECH.get(&place(connection)) }.map_or(0, |spoken| *spoken)
+    unsafe { SPEECH.get(place(connection)) }.map_or(0, |spoken| *spoken)
 }
 
 #[inline(always)]
