@@ -239,7 +239,7 @@ fn read(socket: *const c_void, length: i32, flags: i32) -> Option<()> {
         } else if length > 0 && flags & MSG_PEEK == 0 {
             let tid = bpf_get_current_pid_tgid() as u32;
             // Full of busy threads: then an answer that cannot be used is not told of.
-            let _ = READ_LAST.insert(tid, &peer, 0);
+            let _ = READ_LAST.insert(tid, peer, 0);
         }
     } else if let Some(known) = known(own).filter(|known| known.dialled == peer)
         && length > 0

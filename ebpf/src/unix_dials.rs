@@ -71,7 +71,7 @@ fn tell_dialler(socket: Kernel) -> Option<()> {
         return None;
     }
     // Full of busy diallers: then one is told of again.
-    let _ = DIALLERS.insert(pid, &1, 0);
+    let _ = DIALLERS.insert(pid, 1, 0);
     emit::write::<UnixDialler>(kind::UNIX_DIALLER, |record| {
         record.header = connection::header::<UnixDialler>(kind::UNIX_DIALLER, 0);
         record.pid = pid;
