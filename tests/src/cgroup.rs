@@ -79,6 +79,13 @@ impl HoldingCgroup {
 impl Drop for HoldingCgroup {
     fn drop(&mut self) {
         let _ = self.freeze(false);
+        // A group with members stays: they go back to the root.
+        let members = fs::read_to_string(self.dir.join("cgroup.procs")).unwrap_or_default();
+        if let Some(root) = self.dir.parent() {
+            for pid in members.lines() {
+                let _ = fs::write(root.join("cgroup.procs"), pid);
+            }
+        }
         remove(&self.dir);
     }
 }
