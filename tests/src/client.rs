@@ -128,6 +128,10 @@ impl Client {
                 .position(|four| four == b"\r\n\r\n")
             {
                 let head = self.take(end + 4)?;
+                // Interim answers (RFC 9110, 15.2).
+                if head.get(9) == Some(&b'1') {
+                    continue;
+                }
                 return Ok((String::from_utf8_lossy(&head).into_owned(), at));
             }
             self.fill()?;

@@ -70,6 +70,38 @@ def header_too_big(exchange):
     exchange.conn.close()
 
 
+def in_pieces(conn, pieces):
+    conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for piece in pieces:
+        conn.sendall(piece)
+        time.sleep(0.02)
+
+
+def header_in_pieces(exchange):
+    """A header that does not end, in packets that are each far smaller than a buffer."""
+    pieces = [b"HTTP/1.1 200 OK\r\n"] + [b"X-Filler-%04d: %s\r\n" % (n, b"f" * 800) for n in range(8)]
+    try:
+        in_pieces(exchange.conn, pieces)
+        time.sleep(0.3)
+    except OSError:
+        pass
+    exchange.conn.close()
+
+
+def says_502_in_pieces(exchange):
+    wire.skip_body(exchange.conn, exchange.head)
+    in_pieces(exchange.conn, [b"HTTP/1.", b"1 502", b" Bad Gateway\r\nContent-Length: 4\r\n\r\nbad\n"])
+    return True
+
+
+def says_502_after_hints(exchange):
+    """An interim answer first (RFC 8297)."""
+    wire.skip_body(exchange.conn, exchange.head)
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n"
+    in_pieces(exchange.conn, [hints, b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 4\r\n\r\nbad\n"])
+    return True
+
+
 def says_502(exchange):
     wire.skip_body(exchange.conn, exchange.head)
     exchange.conn.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 4\r\n\r\nbad\n")
@@ -172,6 +204,6 @@ def ok(exchange):
 
 FAULTS = {function.__name__.replace("_", "-"): function for function in (
     close_without_answer, partial_status, partial_header, partial_header_reset, reset_linger, reset_unread, reset_unseen,
-    malformed_header, header_too_big, says_502, says_503, segv, abort, exit_early, exit_late, unhandled,
+    malformed_header, header_too_big, header_in_pieces, says_502, says_502_in_pieces, says_502_after_hints, says_503, segv, abort, exit_early, exit_late, unhandled,
     oom, hold, hold_politely, hold_then_close, ask_another, spin, killed_by_master, cpu_limit, ok,
 )}
