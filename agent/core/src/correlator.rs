@@ -224,8 +224,7 @@ impl Correlator {
         flow.said_head = Head::default();
         self.asking.about(at, &task, &self.memory.processes);
         let before = self.last_answers.get(&task.tid).copied();
-        let hops = self.habits.hops(task.pid);
-        let orderly = self.habits.is_orderly(task.pid, flow.threads);
+        let manner = self.habits.of(task.pid, flow.threads);
         let answer = Answer {
             at,
             task,
@@ -233,8 +232,7 @@ impl Correlator {
             kind,
             status,
             before,
-            hops,
-            orderly,
+            manner,
             ordered: self.memory.ordered,
         };
         let joined = join_at_once(&answer, &mut self.attempts);
@@ -246,16 +244,12 @@ impl Correlator {
         if let Some(joined) = &joined {
             self.remember_failure(self.next, &answer, joined);
         }
-        // One without attempts may be the upstream's own word, which has no verdict to point to.
-        if joined.is_some() {
-            self.memory.connections.answered(at, &answer.flow);
-        }
         let deciding = joined.as_ref().and_then(|joined| joined.attempts.last());
         let asked = deciding.is_some();
         if let Some(attempt) = deciding {
             self.asking.why(at, attempt, &self.memory);
         }
-        let scattered = joined.is_none() && hops;
+        let scattered = joined.is_none() && manner.hops;
         let due = at.plus(if scattered {
             self.settings.scattered
         } else {

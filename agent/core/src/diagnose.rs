@@ -305,7 +305,7 @@ fn qualify(judgement: Judgement, evidence: &Evidence) -> Judgement {
         (Confidence::Unknown, _) => judgement,
         (_, Join::Time) if joined.ambiguous || joined.divided => UNEXPLAINED,
         // Nothing tells which of several failures was this answer's.
-        (_, _) if joined.divided && !evidence.answer.orderly => UNEXPLAINED,
+        (_, _) if joined.divided && !evidence.answer.manner.orderly => UNEXPLAINED,
         (_, Join::Time) => inferred(judgement.cause),
         (_, Join::TaskOrder | Join::RequestLine | Join::None) if is_weak => {
             inferred(judgement.cause)

@@ -42,7 +42,7 @@ pub fn before(answer: &Answer, memory: &Memory) -> Vec<Failure> {
     let at_once = crate::fitting::arrival(answer)
         .is_some_and(|arrived| answer.at.since(arrived) <= WITHOUT_ATTEMPT);
     // Where requests change threads, an attempt may have been let go of unseen.
-    if !at_once || answer.hops {
+    if !at_once || answer.manner.hops {
         return Vec::new();
     }
     let task = &answer.task;

@@ -5,18 +5,16 @@ use std::time::Duration;
 use crate::attempts::{Attempt, Attempts};
 use crate::event::{Flow, Task};
 use crate::fitting::{AT_ONCE, Line, SLACK, fits, follows, is_near, line};
+use crate::habits::Manner;
+use crate::tries::before;
 use crate::units::Timestamp;
 use crate::verdict::{Join, Kind};
 
 /// The same for an attempt that surely failed: a busy host may take the processor from the thread
 /// between the two (16 ms were seen), and within the request nothing else explains the answer.
 const HELD_UP: Duration = Duration::from_millis(200);
-/// How soon an event loop dials again: nginx took 20 to 60 µs.
-const IN_TURN: Duration = Duration::from_micros(300);
 /// Attempts that are compared, where several fit.
 const RIVALS: usize = 16;
-/// HAProxy waits a second before it dials again (its configuration manual, `retries`).
-const TURNAROUND: (Duration, Duration) = (Duration::from_millis(950), Duration::from_millis(1100));
 
 /// A failed answer, with what joining needs of it.
 #[derive(Clone, Debug)]
@@ -33,10 +31,8 @@ pub struct Answer {
     pub status: u16,
     /// The same thread's answer before this one.
     pub before: Option<Timestamp>,
-    /// The process was seen to move a request from thread to thread: goroutines, thread pools.
-    pub hops: bool,
-    /// Order alone proves: the process has one thread, and was never seen to answer before it let go.
-    pub orderly: bool,
+    /// How its process goes about it.
+    pub manner: Manner,
     /// The kernel told what the thread had let go of just before it answered.
     pub ordered: bool,
 }
@@ -79,6 +75,9 @@ impl Joined {
 /// At the answer: only what order or the request line proves.
 #[must_use]
 pub fn join_at_once(answer: &Answer, attempts: &mut Attempts) -> Option<Joined> {
+    if answer.manner.late || !answer.manner.known {
+        return None;
+    }
     let own = by_order(answer, attempts).filter(|own| is_sure(answer, own));
     let (number, by, ambiguous) = match (own, by_line(answer, attempts, answer.at)) {
         (Some(own), None) => (own.number, Join::TaskOrder, held_up(answer, own)),
@@ -127,7 +126,7 @@ pub fn join_at_once(answer: &Answer, attempts: &mut Attempts) -> Option<Joined> 
 fn is_sure(answer: &Answer, own: &Attempt) -> bool {
     match line(answer, own) {
         Line::Same => true,
-        Line::Unseen => answer.orderly,
+        Line::Unseen => answer.manner.orderly,
         Line::Differs => false,
     }
 }
@@ -155,9 +154,12 @@ fn rivals<'a>(
     until: Timestamp,
 ) -> Vec<&'a Attempt> {
     let lined = line(answer, own) == Line::Same;
+    // Where a request stays with its thread, other threads' attempts are others'.
+    let stays = !answer.manner.hops && own.tid == answer.task.tid;
     let is_rival = |other: &&Attempt| {
         let same = line(answer, other);
         other.number != own.number
+            && (!stays || other.tid == own.tid)
             && (same == Line::Same || !lined && same == Line::Unseen)
             && fits(answer, other, until)
             && !other.is_weak()
@@ -173,13 +175,23 @@ fn rivals<'a>(
 /// alone.
 #[must_use]
 pub fn join_late(answer: &Answer, attempts: &mut Attempts, now: Timestamp) -> Option<Joined> {
+    let next = answer
+        .manner
+        .late
+        .then(|| let_go_next(answer, attempts))
+        .flatten();
+    if let Some(next) = next {
+        let choice = (next.number, Join::TaskOrder, false);
+        return Some(take(answer, attempts, choice, now));
+    }
     if let Some((lined, ambiguous)) = by_line(answer, attempts, now) {
         let choice = (lined.number, Join::RequestLine, ambiguous);
         return Some(take(answer, attempts, choice, now));
     }
-    if let Some(own) = by_order(answer, attempts).or_else(|| let_go_next(answer, attempts)) {
+    let own = by_order(answer, attempts).filter(|_| !answer.manner.late);
+    if let Some(own) = own.or_else(|| let_go_next(answer, attempts)) {
         // Where requests change threads, that this one let go of something last is mere time.
-        let by = if answer.hops {
+        let by = if answer.manner.hops {
             Join::Time
         } else {
             Join::TaskOrder
@@ -264,7 +276,7 @@ fn by_line<'a>(
     let mut all: Vec<&Attempt> = attempts.of(answer.task.pid).filter(same).collect();
     // An event loop that let go of nothing passes on what it heard.
     let heard = |attempt: &&Attempt| attempt.relayed.is_some();
-    if answer.ordered && answer.orderly && all.iter().any(heard) {
+    if answer.ordered && answer.manner.orderly && all.iter().any(heard) {
         all.retain(heard);
     }
     // One request's tries follow each other; the last of them decides.
@@ -304,17 +316,18 @@ fn take(
         return Joined::nothing();
     };
     // Order decides by itself between attempts with one line, where it can be trusted.
-    let trusted =
-        answer.orderly && (by == Join::TaskOrder || answer.ordered && current.relayed.is_some());
+    let trusted = answer.manner.orderly
+        && (by == Join::TaskOrder || answer.ordered && current.relayed.is_some());
     let mut rivals: Vec<Attempt> = if trusted {
         Vec::new()
     } else {
         let all = rivals(answer, attempts, &current, until);
-        let all = all.into_iter().cloned().collect();
-        // Who is in doubt now stays in doubt for the next answer with this line.
-        attempts.doubt(&current);
-        all
+        all.into_iter().cloned().collect()
     };
+    // Who is in doubt now stays in doubt for the next answer with this line.
+    if answer.manner.hops || !rivals.is_empty() {
+        attempts.doubt(&current);
+    }
     let mut chain = vec![];
     if by == Join::Time {
         // Found by its beginning: the other address family may have been tried after it.
@@ -348,42 +361,5 @@ fn take(
         ambiguous,
         rivals,
         divided: false,
-    }
-}
-
-/// The try of the same request that came right before, and whether it is nobody else's.
-fn before(answer: &Answer, attempts: &Attempts, next: &Attempt) -> Option<(u64, bool)> {
-    let began = next.began()?;
-    let earlier = |attempt: &&Attempt| {
-        attempt.number != next.number
-            && !attempt.claimed
-            && attempt.at <= began.plus(Duration::from_micros(50))
-            && fits(answer, attempt, answer.at)
-            && !attempt.is_weak()
-            && belongs(answer, attempt, next, began.since(attempt.at))
-    };
-    let own = attempts.of(answer.task.pid).filter(earlier);
-    let last = own.max_by_key(|attempt| attempt.at)?;
-    let sure = answer.orderly || line(answer, last) == Line::Same;
-    Some((last.number, sure))
-}
-
-/// Whether an earlier try and the next, begun so long after it, are one request's. An event loop
-/// dials the next server as it handles the failure of the last.
-fn belongs(answer: &Answer, last: &Attempt, next: &Attempt, gap: Duration) -> bool {
-    let same_thread = last.tid == next.tid;
-    let ordered = answer.ordered && same_thread && last.flow.cookie == next.flow.before;
-    // In a process of several threads, a dial right after another's failure may be a new request's.
-    if ordered && (answer.orderly || line(answer, last) == Line::Same || next.is_unconnected()) {
-        return true;
-    }
-    let turned = gap >= TURNAROUND.0 && gap <= TURNAROUND.1;
-    let in_turn = same_thread && gap <= IN_TURN && !answer.ordered;
-    match line(answer, last) {
-        Line::Same => in_turn || turned || answer.hops || last.tid != next.tid,
-        Line::Differs => in_turn && line(answer, next) != Line::Same,
-        Line::Unseen => {
-            in_turn || same_thread && turned && next.is_unconnected() || follows(last, next)
-        }
     }
 }

@@ -45,6 +45,7 @@ mod telling;
 mod timers;
 mod tls;
 mod unattempted;
+mod tries;
 pub mod units;
 pub mod unix;
 mod unix_words;

@@ -7,6 +7,7 @@ use crate::attempts::{Attempt, Attempts, is_http};
 use crate::diagnose::diagnose;
 use crate::event::{Flow, Task};
 use crate::evidence::Evidence;
+use crate::habits::Manner;
 use crate::http;
 use crate::joining::{Answer, Joined};
 use crate::memory::Memory;
@@ -238,8 +239,7 @@ fn as_answer(attempt: &Attempt, task: Task) -> Answer {
         kind: Kind::Answer,
         status: attempt.relayed.unwrap_or_default(),
         before: None,
-        hops: false,
+        manner: Manner::default(),
         ordered: true,
-        orderly: true,
     }
 }

@@ -77,6 +77,8 @@ impl Correlator {
 
     pub(super) fn remember_failure(&mut self, number: u64, answer: &Answer, joined: &Joined) {
         self.habits.joined(answer, joined);
+        // One without attempts may be the upstream's own word, which has no verdict to point to.
+        self.memory.connections.answered(answer.at, &answer.flow);
         let Some(attempt) = joined.attempts.last().filter(|one| one.relayed.is_none()) else {
             return;
         };
