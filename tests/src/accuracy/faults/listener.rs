@@ -8,10 +8,18 @@ use anyhow::Result;
 use super::{REFUSED, SILENCE, UNREACHED, faulty};
 use crate::accuracy::cast::Cast;
 use crate::accuracy::luck::Luck;
-use crate::accuracy::{Fault, probed, truth};
+use crate::accuracy::{Fault, Truth, probed, truth};
+use crate::gateways::Kind;
 use crate::netns::Netns;
 use crate::running::signal;
 use crate::upstream::{Upstream, endpoint};
+
+/// `HAProxy` tries for three seconds, in which uvicorn finishes draining and leaves.
+const DRAINED: Truth = Truth {
+    causes: &["listener.closed", "process.killed.by-user"],
+    symptoms: REFUSED,
+    because: "HAProxy tries for three seconds, in which uvicorn has drained and left",
+};
 
 pub(super) const FAULTS: &[Fault] = &[
     Fault::new(
@@ -64,7 +72,8 @@ pub(super) const FAULTS: &[Fault] = &[
         "uvicorn-drains",
         truth(&["listener.closed"], REFUSED),
         |_, _| drains(),
-    ),
+    )
+    .but(&[(Kind::Haproxy, DRAINED), (Kind::HaproxyTrixie, DRAINED)]),
     Fault::new(
         "closed-with-a-queue",
         truth(&["listener.closed-queued"], &["reset"]),

@@ -20,6 +20,20 @@ const BY_PARENT: Truth = truth(&["process.killed.by-parent"], ENDED);
 const BY_RUNTIME: Truth = truth(&["process.killed.by-runtime"], ENDED);
 const BY_USER: Truth = truth(&["process.killed.by-user"], ENDED);
 
+/// Real servers on a busy machine: what they do about a request can take longer than the gateway waits.
+const SLOWLY: &[&str] = &["eof", "reset", "no-answer"];
+const SLOW: &str = "on a busy machine the server takes longer to end than the gateway waits";
+const TIMED_OUT: Truth = Truth {
+    causes: &["process.killed.by-parent", "app.stalled"],
+    symptoms: SLOWLY,
+    because: SLOW,
+};
+const LEFT: Truth = Truth {
+    causes: &["process.exit", "app.stalled", "listener.not-accepting"],
+    symptoms: SLOWLY,
+    because: SLOW,
+};
+
 pub(super) const FAULTS: &[Fault] = &[
     Fault::new("oom-kill", OOM, |luck, _| oom(luck)),
     Fault::new("crash-segv", CRASH, |luck, _| asked(luck, "segv")),
@@ -57,13 +71,13 @@ pub(super) const FAULTS: &[Fault] = &[
             as_program("containerd-shim", "SIGTERM", pid)
         })
     }),
-    Fault::new("gunicorn-20-timeout", BY_PARENT, |_, _| {
+    Fault::new("gunicorn-20-timeout", TIMED_OUT, |_, _| {
         served(Upstream::gunicorn_20(&["--timeout", "1"])?, "/sleep")
     }),
-    Fault::new("gunicorn-timeout-in-c", BY_PARENT, |_, _| {
+    Fault::new("gunicorn-timeout-in-c", TIMED_OUT, |_, _| {
         served(Upstream::gunicorn(&["--timeout", "1"])?, "/stuck")
     }),
-    Fault::new("gunicorn-exit", EXIT, |luck, _| {
+    Fault::new("gunicorn-exit", LEFT, |luck, _| {
         let path = luck.one_of(&["/exit-early", "/exit-late"]);
         served(Upstream::gunicorn_20(&[])?, path)
     }),

@@ -7,21 +7,27 @@ use anyhow::{Result, ensure};
 use super::{REFUSED, faulty};
 use crate::accuracy::cast::{Cast, Own};
 use crate::accuracy::luck::Luck;
-use crate::accuracy::{Fault, Truth, truth};
+use crate::accuracy::{Fault, Truth, probed, truth};
 use crate::gateways::{Kind, Server};
 use crate::netns::Netns;
 use crate::upstream::{Upstream, endpoint, programs};
 
 const DOWN: Truth = truth(&["proxy.no-live-upstream"], &["no-attempt"]);
-/// These dial again and again whatever happened before.
+/// These dial again whatever happened before: Apache's balancer because all of its members are down,
+/// Varnish because it is the second one's turn.
 const DIALLED: Truth = truth(&["listener.absent"], REFUSED);
 
 pub(super) const FAULTS: &[Fault] = &[
     Fault::new("all-marked-down", DOWN, |luck, _| all_down(luck)).but(&[
+        (Kind::Apache, DIALLED),
+        (Kind::Varnish, DIALLED),
         (Kind::Caddy, DIALLED),
         (Kind::Envoy, DIALLED),
         (Kind::Traefik, DIALLED),
-        (Kind::Squid, DIALLED),
+        probed(
+            &["listener.absent", "proxy.no-live-upstream"],
+            &["refused", "no-attempt"],
+        ),
     ]),
     Fault::new(
         "a-rule-says-so",
