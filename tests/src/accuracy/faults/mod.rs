@@ -9,6 +9,7 @@ mod protocol;
 mod proxy;
 mod relayed;
 mod tls;
+mod unix;
 
 use anyhow::Result;
 
@@ -37,6 +38,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         proxy::FAULTS,
         protocol::FAULTS,
         tls::FAULTS,
+        unix::FAULTS,
         relayed::FAULTS,
     ];
     topics.into_iter().flatten()
