@@ -128,8 +128,9 @@ fn asked(luck: &mut Luck, fault: &'static str) -> Result<Cast> {
     }))
 }
 
+/// On a fresh connection: a gateway tries again where a pooled one ends.
 fn killed() -> Result<Cast> {
-    let (folder, path, upstream) = faulty(&[])?;
+    let (folder, path, upstream) = faulty(&["--idle", "0.1"])?;
     Ok(Cast::unix(path, move |door| {
         let _alive = &folder;
         meet(door)?;
