@@ -200,7 +200,8 @@ pub struct Flow {
     pub said: u32,
     /// Messages heard so far.
     pub heard: u32,
-    /// Bytes of the heard message that were looked at for the end of its header.
+    /// Bytes of the heard message that were looked at for the end of its header; where it was found,
+    /// how far into the message, and at most 1032 too many.
     pub scanned: u32,
     /// Milliseconds since the holder last sent anything.
     pub quiet_ms: u32,

@@ -45,7 +45,7 @@ pub struct Payload {
     is_v4: bool,
     pub offset: u32,
     pub length: u32,
-    sequence: u32,
+    pub sequence: u32,
 }
 
 #[inline(always)]

@@ -64,6 +64,20 @@ pub fn is_on(connection: &Connection) -> bool {
         && connection.scanned < FAR
 }
 
+/// How far into the message the header's end lies at most, where so much of a packet was looked at.
+#[inline(always)]
+fn found(connection: &Connection, payload: &Payload, done: u32) -> u32 {
+    let first = connection.peer_isn.wrapping_add(1);
+    let begun = first.wrapping_add(connection.received_mark as u32);
+    let end = payload.sequence.wrapping_sub(begun).wrapping_add(done);
+    // The socket's beginning was not seen: no more is known than what was looked at.
+    if connection.peer_isn == 0 || end < connection.scanned {
+        connection.scanned
+    } else {
+        end
+    }
+}
+
 /// Looks for the end of a header in what came next (RFC 9112, 2.1).
 #[inline(always)]
 pub fn scan(packet: *mut __sk_buff, payload: &Payload, connection: &mut Connection) -> Option<()> {
@@ -86,6 +100,7 @@ pub fn scan(packet: *mut __sk_buff, payload: &Payload, connection: &mut Connecti
         connection.scanned += size;
         if header::ends_within(bytes, 8 + size) {
             connection.flags |= flag::HEADER_END_HEARD;
+            connection.scanned = found(connection, payload, done + size);
             return None;
         }
         let last = bounded(size, CHUNK as u32)?;

@@ -27,6 +27,12 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// that loses its processor in between.
 const AT_ONCE: Duration = Duration::from_millis(20);
 
+/// Where a header's end is found in what so many bytes hold, and eight of before, is not told.
+const LOOK: u64 = 1024 + 8;
+
+/// Envoy takes headers of so many bytes (`max_response_headers_kb`, 60), more than others of its kind.
+const HUGE: u64 = 60 * 1024;
+
 /// A process's attempts that are looked through for an answer: more do not fail at once.
 const LATELY: usize = 512;
 /// Those of them that were taken in doubt.
@@ -84,7 +90,8 @@ impl Attempt {
             && !tls::is_handshake_failure(flow, self.at)
             && (!is_http(flow)
                 || http::fault(&flow.heard_head).is_none()
-                    && is_header_complete(flow) != Some(false))
+                    && is_header_complete(flow).unwrap_or(flow.unread == 0)
+                    && !is_header_huge(flow))
     }
 
     /// What the gateway's socket saw.
@@ -156,12 +163,28 @@ pub fn is_http(flow: &Flow) -> bool {
 /// Whether the whole header of the heard answer was seen; `None` where not all was looked at.
 #[must_use]
 pub fn is_header_complete(flow: &Flow) -> Option<bool> {
-    if flow.header_end_heard || http::ends_within(&flow.heard_head) {
+    if http::ends_within(&flow.heard_head) {
         return Some(true);
+    }
+    if flow.header_end_heard {
+        return Some(!ends_unread(flow));
     }
     let all_kept = flow.heard_bytes <= u64::try_from(flow.heard_head.0.len()).unwrap_or(u64::MAX);
     let none_within = flow.header_scanned && flow.heard_bytes <= u64::from(flow.scanned);
     (all_kept || none_within).then_some(false)
+}
+
+/// The header ended, beyond what a common gateway takes by default.
+#[must_use]
+pub fn is_header_huge(flow: &Flow) -> bool {
+    let ended = flow.header_end_heard && is_header_complete(flow) == Some(true);
+    ended && u64::from(flow.scanned) >= HUGE + LOOK
+}
+
+/// The bytes that the gateway left unread held the header's end.
+fn ends_unread(flow: &Flow) -> bool {
+    let read = flow.heard_bytes.saturating_sub(flow.unread.into());
+    flow.unread > 0 && read + LOOK < u64::from(flow.scanned)
 }
 
 /// For how long a pooled connection had been idle when an idle timer, its holder's or the other

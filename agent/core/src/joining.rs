@@ -180,11 +180,15 @@ pub fn join_late(answer: &Answer, attempts: &mut Attempts, now: Timestamp) -> Op
         .late
         .then(|| let_go_next(answer, attempts))
         .flatten();
+    let lined = by_line(answer, attempts, now);
+    // A dial that failed has no line: next to one that has it, it is another request's.
+    let next = next.filter(|next| lined.is_none() || line(answer, next) == Line::Same);
     if let Some(next) = next {
-        let choice = (next.number, Join::TaskOrder, false);
+        let ambiguous = line(answer, next) != Line::Same;
+        let choice = (next.number, Join::TaskOrder, ambiguous);
         return Some(take(answer, attempts, choice, now));
     }
-    if let Some((lined, ambiguous)) = by_line(answer, attempts, now) {
+    if let Some((lined, ambiguous)) = lined {
         let choice = (lined.number, Join::RequestLine, ambiguous);
         return Some(take(answer, attempts, choice, now));
     }

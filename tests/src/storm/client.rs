@@ -1,12 +1,12 @@
 //! The storm's clients: a connection a request, as many at once as asked for.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -24,7 +24,7 @@ pub struct Sent {
     pub path: String,
     /// Where it was asked.
     pub door: SocketAddr,
-    /// The client's address: no two requests at one door share it.
+    /// The client's address: no two requests share it.
     pub client: Option<SocketAddr>,
     /// The status; none where the gateway closed without an answer.
     pub status: Option<u16>,
@@ -60,7 +60,7 @@ async fn all(
 ) -> Result<Vec<Sent>> {
     let room = Arc::new(Semaphore::new(weather.at_once));
     let mut asked = JoinSet::new();
-    for (fault, size) in planned {
+    for (number, (fault, size)) in (1u32..).zip(planned) {
         let place = Arc::clone(&room).acquire_owned().await?;
         let refused = fault.is_some_and(|fault| fault.name == REFUSED);
         let door = doors[usize::from(refused)];
@@ -70,7 +70,7 @@ async fn all(
             format!("/storm/{}", next_id())
         };
         asked.spawn(async move {
-            let sent = one(door, fault, path, size).await;
+            let sent = one((own_address(number), door), fault, path, size).await;
             drop(place);
             sent
         });
@@ -78,7 +78,18 @@ async fn all(
     Ok(asked.join_all().await)
 }
 
-async fn one(door: SocketAddr, fault: Option<Fault>, path: String, size: usize) -> Sent {
+/// Ports are used again within a storm, and a verdict names its request by the client's address.
+fn own_address(number: u32) -> Ipv4Addr {
+    let [_, high, middle, low] = number.to_be_bytes();
+    Ipv4Addr::new(127, 64 | high, middle, low)
+}
+
+async fn one(
+    (own, door): (Ipv4Addr, SocketAddr),
+    fault: Option<Fault>,
+    path: String,
+    size: usize,
+) -> Sent {
     let mut sent = Sent {
         fault,
         path,
@@ -87,7 +98,7 @@ async fn one(door: SocketAddr, fault: Option<Fault>, path: String, size: usize) 
         status: None,
         at: Instant::now(),
     };
-    let answered = tokio::time::timeout(PATIENCE, ask(door, &mut sent, size)).await;
+    let answered = tokio::time::timeout(PATIENCE, ask(own, &mut sent, size)).await;
     if let Ok(Ok((status, at))) = answered {
         sent.status = Some(status);
         sent.at = at;
@@ -95,8 +106,10 @@ async fn one(door: SocketAddr, fault: Option<Fault>, path: String, size: usize) 
     sent
 }
 
-async fn ask(door: SocketAddr, sent: &mut Sent, size: usize) -> Result<(u16, Instant)> {
-    let mut stream = TcpStream::connect(door).await?;
+async fn ask(own: Ipv4Addr, sent: &mut Sent, size: usize) -> Result<(u16, Instant)> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((own, 0).into())?;
+    let mut stream = socket.connect(sent.door).await?;
     stream.set_nodelay(true)?;
     sent.client = Some(stream.local_addr()?);
     let name = sent.fault.map_or("", |fault| fault.name);

@@ -1,6 +1,6 @@
 //! Answers that a gateway could not use, and TLS handshakes that failed.
 
-use crate::attempts::{Attempt, is_header_complete, is_http};
+use crate::attempts::{Attempt, is_header_complete, is_header_huge, is_http};
 use crate::cause::Cause;
 use crate::connections::OtherEnd;
 use crate::diagnose::{Judgement, UNEXPLAINED, inferred, proven};
@@ -22,6 +22,10 @@ pub fn bad_answer(flow: &Flow) -> Judgement {
     }
     if let Some(cause) = misfit(flow) {
         return proven(cause);
+    }
+    let hung_up = !flow.fin_heard && !flow.reset_heard;
+    if is_header_huge(flow) && hung_up {
+        return inferred(Cause::HeaderTooBig);
     }
     if is_header_complete(flow) == Some(true) {
         return UNEXPLAINED;

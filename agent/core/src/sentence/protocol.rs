@@ -1,5 +1,6 @@
 //! What did not fit, in words.
 
+use crate::attempts::is_header_huge;
 use crate::event::Flow;
 use crate::foreign;
 use crate::http;
@@ -29,10 +30,15 @@ pub fn fact(flow: &Flow) -> String {
 /// `protocol.header-too-big`
 #[must_use]
 pub fn header_too_big(flow: &Flow) -> String {
-    let bytes = if flow.header_scanned {
-        u64::from(flow.scanned)
-    } else {
-        flow.heard_bytes
+    if is_header_huge(flow) {
+        let bytes = flow.scanned;
+        return format!("the answer's header is about {bytes} bytes long, and the gateway hung up");
+    }
+    let bytes = match (flow.header_scanned, flow.header_end_heard) {
+        (true, false) => u64::from(flow.scanned),
+        // Its end lay in what the gateway left unread.
+        (true, true) => flow.heard_bytes.saturating_sub(flow.unread.into()),
+        (false, _) => flow.heard_bytes,
     };
     format!("the answer's header had not ended after {bytes} bytes, and the gateway hung up")
 }
