@@ -23,14 +23,23 @@ pub fn is_alert(first: [u8; 2], written: u64) -> bool {
     first == ALERT || first == APPLICATION_DATA && written <= SEALED_ALERT
 }
 
+/// Whether all that was heard is an alert: the other end's last word, which no message answers.
+#[inline(always)]
+fn heard_alert(connection: &Connection) -> bool {
+    let first = [connection.heard_head[0], connection.heard_head[1]];
+    let length = u64::from(connection.heard_head_length);
+    first == ALERT && length > 0 || first == APPLICATION_DATA && length == SEALED_ALERT
+}
+
 /// A gateway's message has begun: notes that TLS application data leaves, where it is more than an
-/// alert. What was heard before is forgotten, unless an alert answers it.
+/// alert. What was heard before is forgotten, unless it is an alert, or an alert answers it.
 #[inline(always)]
 pub fn note_asked(connection: &mut Connection, written: u64) {
     let first = [connection.said_head[0], connection.said_head[1]];
     asked_by(connection, first, written);
     if connection.role == role::DIALLED
         && !is_alert(first, written)
+        && !heard_alert(connection)
         && !turns::is_greeted(connection)
     {
         connection.heard_head_length = 0;

@@ -123,6 +123,9 @@ impl Attempt {
         // Who leaves bytes unread has not come to the end that follows them.
         let gave_up = flow.heard_bytes > 0 && flow.unread > 0;
         let ended = is_reset || flow.fin_heard;
+        if tls::heard_farewell(flow) && !is_reset {
+            return Symptom::Eof;
+        }
         match (
             flow.heard_bytes > 0,
             is_bad && (!ended || http::is_foreign(&flow.heard_head)) || complete || gave_up,

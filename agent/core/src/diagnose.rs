@@ -13,12 +13,14 @@ use crate::names;
 use crate::network;
 use crate::processes::{By, Ending, Way};
 use crate::stalled;
+use crate::tls::{self, Stage};
 use crate::units::Timestamp;
 use crate::verdict::{Confidence, Join, Symptom};
 
 mod absence;
 mod local;
 pub mod protocol;
+mod sealed;
 
 /// A connection silent for this long was idle; the kernel programs use the same measure.
 pub const IDLE_MS: u32 = 100;
@@ -130,10 +132,13 @@ fn refused(evidence: &Evidence, attempt: &Attempt) -> Judgement {
 
 /// The other end broke the connection before a whole header.
 fn broken(evidence: &Evidence, attempt: &Attempt) -> Judgement {
-    let flow = &attempt.flow;
     let Some(end) = &evidence.other_end else {
         return unseen(evidence, attempt);
     };
+    // An encrypted alert that ends the handshake: what its sender did next explains nothing.
+    if tls::may_be_refused(&attempt.flow) {
+        return UNEXPLAINED;
+    }
     // A copy was the last to go: who let go of the connection itself was not seen.
     if end.flow.executing && end.flow.task.is_none() {
         return UNEXPLAINED;
@@ -157,13 +162,17 @@ fn broken(evidence: &Evidence, attempt: &Attempt) -> Judgement {
         (How::Fin | How::Unread | How::Linger | How::Queued, None) if end.flow.dying => UNEXPLAINED,
         (How::Queued, None) => proven(Cause::ListenerClosedQueued),
         (How::Fin | How::Unread | How::Linger, None) => {
-            protocol::closed(attempt, end).unwrap_or_else(|| chosen(flow, end))
+            protocol::closed(attempt, end).unwrap_or_else(|| chosen(attempt, end))
         }
     }
 }
 
 /// A living process closed.
-fn chosen(flow: &Flow, end: &OtherEnd) -> Judgement {
+fn chosen(attempt: &Attempt, end: &OtherEnd) -> Judgement {
+    let flow = &attempt.flow;
+    if tls::is_spoken(flow) && tls::stage(flow) != Some(Stage::Greeted) {
+        return sealed::closed(attempt, end);
+    }
     let partial = flow.heard_bytes > 0;
     // In another protocol an answer's parts, and a request that has not come, cannot be told.
     let opaque = !is_http(flow) && (partial || end.flow.heard_bytes == 0);
@@ -213,7 +222,9 @@ fn unseen(evidence: &Evidence, attempt: &Attempt) -> Judgement {
             if rejected {
                 proven(Cause::FilteredReject)
             } else {
-                network::reset_by_another(evidence, attempt).unwrap_or(UNEXPLAINED)
+                network::reset_by_another(evidence, attempt)
+                    .or_else(|| sealed::unseen(flow))
+                    .unwrap_or(UNEXPLAINED)
             }
         }
     }

@@ -152,24 +152,35 @@ fn alert(head: &Head) -> Option<Alert> {
     first.clear[1].filter(|_| is_clear).map(Alert)
 }
 
+/// Whether the gateway speaks TLS on it.
+#[must_use]
+pub fn is_spoken(flow: &Flow) -> bool {
+    is_record(&flow.said_head.0)
+}
+
+/// The lengths of what the gateway said encrypted behind its ChangeCipherSpec.
+fn sealed_behind(flow: &Flow) -> Option<Vec<u16>> {
+    let said = records(&flow.said_head);
+    let (first, rest) = said.split_first()?;
+    let sealed = rest.iter().take_while(|one| one.kind == DATA);
+    (first.kind == CHANGE_CIPHER_SPEC).then(|| sealed.map(|one| one.length).collect())
+}
+
+/// Whether the server had asked for a certificate: more than a Finished left.
+#[must_use]
+pub fn said_certificate(flow: &Flow) -> bool {
+    let sealed = sealed_behind(flow);
+    sealed.is_some_and(|it| it.first().is_some_and(|first| !FINISHED.contains(first)))
+}
+
 /// Whether the server had asked for a certificate, and the gateway had none to show.
 #[must_use]
 pub fn said_no_certificate(flow: &Flow) -> bool {
-    let said = records(&flow.said_head);
-    let sealed: Vec<u16> = said
-        .iter()
-        .filter(|one| one.kind == DATA)
-        .map(|one| one.length)
-        .collect();
-    let changed = said
-        .first()
-        .is_some_and(|one| one.kind == CHANGE_CIPHER_SPEC);
-    changed
-        && match sealed[..] {
-            [first, second, ..] if first == NO_CERTIFICATE.0 => FINISHED.contains(&second),
-            [first, ..] => first == NO_CERTIFICATE.1 || first == NO_CERTIFICATE.1 - 16,
-            [] => false,
-        }
+    match sealed_behind(flow).as_deref() {
+        Some([first, second, ..]) if *first == NO_CERTIFICATE.0 => FINISHED.contains(second),
+        Some([first, ..]) => *first == NO_CERTIFICATE.1 || *first == NO_CERTIFICATE.1 - 16,
+        Some([]) | None => false,
+    }
 }
 
 /// Whether all that was heard is an alert that is encrypted. What an alert of the gateway's answers is
@@ -184,10 +195,80 @@ pub fn heard_sealed_alert(flow: &Flow) -> bool {
     matches!(heard[..], [one] if is_alert(&one)) && counted
 }
 
-/// Whether the gateway's last message answers an encrypted alert: what came after it is counted.
+/// Whether all that came after the request is an encrypted alert: TLS's own end of file.
+#[must_use]
+pub fn heard_farewell(flow: &Flow) -> bool {
+    flow.asked && flow.heard_bytes > 0 && heard_sealed_alert(flow)
+}
+
+/// Whether an encrypted alert came before the gateway's last message: what came after it is counted.
 #[must_use]
 pub fn answers_sealed_alert(flow: &Flow) -> bool {
     flow.heard_bytes == 0 && heard_sealed_alert(flow)
+}
+
+/// Whether the server ended the handshake as the request was about to leave: its first word after its
+/// own part of it was an encrypted alert.
+#[must_use]
+pub fn refused_before_asked(flow: &Flow) -> bool {
+    let swift = flow.established_at.zip(flow.heard_at);
+    let swift = swift.is_some_and(|(from, to)| to.since(from) <= SWIFT);
+    flow.asked
+        && !flow.late
+        && stage(flow).is_none()
+        && answers_sealed_alert(flow)
+        && flow.heard <= 2
+        && swift
+}
+
+/// Whether the server's only word after the gateway's part of the handshake may refuse a certificate.
+#[must_use]
+pub fn may_be_refused(flow: &Flow) -> bool {
+    stage(flow) == Some(Stage::Finished) && said_certificate(flow) && heard_sealed_alert(flow)
+}
+
+/// Whether the request was asked by itself, behind a handshake that the server had answered: what it
+/// says and does from there on is the application's.
+#[must_use]
+pub fn is_past_handshake(flow: &Flow) -> bool {
+    let first = records(&flow.said_head).first().copied();
+    // A Finished that no ChangeCipherSpec precedes: the server had asked for another key.
+    let is_data = first.is_some_and(|one| one.kind == DATA && !FINISHED.contains(&one.length));
+    let is_first_word = answers_sealed_alert(flow) && flow.heard <= 2;
+    flow.asked && !flow.late && is_data && flow.heard >= 2 && !is_first_word
+}
+
+/// Whether all that came is one record that is no alert: a session ticket, or an answer's part.
+#[must_use]
+pub fn heard_ticket(flow: &Flow) -> bool {
+    first_of_several(flow, 1)
+}
+
+/// Whether all that came is two records of one size, as two session tickets are.
+#[must_use]
+pub fn heard_tickets(flow: &Flow) -> bool {
+    first_of_several(flow, 2)
+}
+
+fn first_of_several(flow: &Flow, count: u64) -> bool {
+    let heard = records(&flow.heard_head);
+    heard.first().is_some_and(|one| {
+        let sealed = one.kind == DATA && one.length > SEALED_ALERT;
+        sealed && flow.heard_bytes == count * (HEADER + u64::from(one.length))
+    })
+}
+
+/// Whether so many bytes are more than a farewell.
+#[must_use]
+pub fn is_longer(bytes: u64) -> bool {
+    bytes > HEADER + u64::from(SEALED_ALERT)
+}
+
+/// Whether the gateway's last message left soon after the connection came about.
+#[must_use]
+pub fn is_young(flow: &Flow) -> bool {
+    let said = flow.established_at.zip(flow.said_at);
+    said.is_some_and(|(from, to)| to.since(from) <= SWIFT)
 }
 
 fn total(records: &[Record]) -> u64 {
@@ -247,7 +328,7 @@ pub fn is_handshake_failure(flow: &Flow, at: Timestamp) -> bool {
         |from: Option<Timestamp>, to: Timestamp| from.is_some_and(|from| to.since(from) <= SWIFT);
     let ended = [flow.fin_at, flow.reset_at].into_iter().flatten().min();
     match stage(flow) {
-        None => false,
+        None => refused_before_asked(flow),
         Some(Stage::Greeted) => flow.heard_bytes > 0 || is_ended(flow),
         Some(Stage::Refused(_)) => !flow.asked,
         // Who answers a farewell bids one, at the end of any connection.
@@ -263,9 +344,7 @@ pub fn is_handshake_failure(flow: &Flow, at: Timestamp) -> bool {
                     .said_at
                     .is_some_and(|said| swift(flow.heard_before_at, said))
         }
-        Some(Stage::Finished) if flow.asked => {
-            said_no_certificate(flow) && heard_sealed_alert(flow)
-        }
+        Some(Stage::Finished) if flow.asked => said_certificate(flow) && heard_sealed_alert(flow),
         Some(Stage::Finished) if heard_alert(flow).is_some() => true,
         Some(Stage::Finished) => swift(flow.said_at, ended.unwrap_or(at)),
     }

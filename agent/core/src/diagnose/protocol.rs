@@ -69,6 +69,9 @@ const fn fills_a_buffer(read: u64) -> bool {
 #[must_use]
 pub fn handshake(flow: &Flow) -> Option<Judgement> {
     let alert = tls::heard_alert(flow).filter(|alert| *alert != Alert::CLOSE_NOTIFY);
+    if tls::refused_before_asked(flow) {
+        return Some(inferred(Cause::TlsAlert));
+    }
     let stage = tls::stage(flow)?;
     let came_first = match stage {
         Stage::Greeted | Stage::Finished => true,
@@ -94,9 +97,7 @@ pub fn handshake(flow: &Flow) -> Option<Judgement> {
         Stage::Refused(alert) if alert.is_distrust() => Some(proven(Cause::TlsDistrust)),
         Stage::Refused(Alert::CLOSE_NOTIFY | Alert::USER_CANCELED) => Some(UNEXPLAINED),
         Stage::Refused(_) => Some(proven(Cause::TlsAlert)),
-        Stage::Finished if tls::heard_sealed_alert(flow) && tls::said_no_certificate(flow) => {
-            Some(inferred(Cause::TlsAlert))
-        }
+        Stage::Finished if tls::heard_sealed_alert(flow) => Some(inferred(Cause::TlsAlert)),
         Stage::Sealed if tls::answers_sealed_alert(flow) => Some(inferred(Cause::TlsAlert)),
         Stage::Finished | Stage::Sealed => {
             let first = flow.fin_at.or(flow.reset_at).zip(flow.said_at);
@@ -127,21 +128,11 @@ pub fn closed(attempt: &Attempt, end: &OtherEnd) -> Option<Judgement> {
         How::Fin | How::Unread if is_http(flow) && nothing_said && only_tls && flow.said == 1 => {
             Some(inferred(Cause::PlainToTls))
         }
-        How::Fin if said_farewell(flow, end) => Some(proven(Cause::AppClosedWithoutAnswer)),
         How::Fin | How::Unread | How::Linger => {
             let foreign = flow.heard_bytes > 0 && is_http(flow);
             foreign.then(|| misfit(flow)).flatten().map(proven)
         }
     }
-}
-
-/// Behind TLS: the request had come, all of it was read, and the answer to it was a farewell.
-fn said_farewell(flow: &Flow, end: &OtherEnd) -> bool {
-    let reached = flow
-        .said_at
-        .zip(end.flow.heard_at)
-        .is_some_and(|(said, heard)| heard >= said);
-    flow.asked && tls::heard_sealed_alert(flow) && reached
 }
 
 /// Whether bytes of the upstream show it, not only that it closed.

@@ -19,8 +19,13 @@ pub fn fact(flow: &Flow) -> String {
     match tls::stage(flow) {
         Some(Stage::Refused(alert)) => format!("the gateway sent the TLS alert {}", named(alert)),
         Some(Stage::Sealed) => "the gateway sent an encrypted alert and let go".to_owned(),
-        Some(Stage::Finished) => "the gateway let go after its part of the handshake".to_owned(),
-        Some(Stage::Greeted) | None => {
+        Some(Stage::Finished) if !tls::heard_sealed_alert(flow) => {
+            "the gateway let go after its part of the handshake".to_owned()
+        }
+        Some(Stage::Finished) | None if tls::heard_sealed_alert(flow) => {
+            format!("{} sent an encrypted alert", flow.remote)
+        }
+        Some(Stage::Greeted | Stage::Finished) | None => {
             let heard = flow.heard_bytes;
             format!("the gateway let go in the TLS handshake, after {heard} bytes")
         }
@@ -94,15 +99,20 @@ pub fn tls_alert(flow: &Flow) -> String {
             "the gateway ended the TLS handshake with {address} by the alert {}",
             named(alert)
         ),
-        (None, Some(Stage::Sealed)) => {
+        (None, _) if tls::said_no_certificate(flow) => format!(
+            "{address} asked for a client certificate, the gateway showed none, and an encrypted \
+             alert came back"
+        ),
+        (None, None) => {
+            format!(
+                "{address} sent an encrypted alert after the handshake, before the request left"
+            )
+        }
+        (None, Some(Stage::Sealed | Stage::Greeted | Stage::Finished)) => {
             format!(
                 "{address} answered the gateway's part of the handshake with an encrypted alert"
             )
         }
-        (None, Some(Stage::Greeted | Stage::Finished) | None) => format!(
-            "{address} asked for a client certificate, the gateway showed none, and an encrypted \
-             alert came back"
-        ),
     }
 }
 
