@@ -108,8 +108,8 @@ pub struct Besides {
     /// counted at the end in any case
     #[arg(long)]
     pub near_misses: bool,
-    /// With `-o json`, tell warnings and deploys as JSON objects of their own schemas too; else
-    /// they go to stderr
+    /// Tell restarts that failed nobody too; with `-o json`, tell restarts and warnings as JSON
+    /// objects of their own schemas, which else go to stderr as text
     #[arg(long)]
     pub stories: bool,
 }

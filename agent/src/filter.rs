@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use probe502_core::cause::Cause;
-use probe502_core::notice::{NearMiss, Warning};
+use probe502_core::notice::{Deploy, NearMiss, Warning};
 use probe502_core::verdict::{Kind, Verdict, Who};
 
 /// A verdict passes where every list that is not empty holds something of it.
@@ -64,6 +64,16 @@ impl Filter {
         any(&self.ports, |port| ports.contains(port))
             && any(&self.processes, |name| names.contains(&name.as_str()))
             && any(&self.causes, |cause| *cause == warning.of)
+    }
+
+    /// Whether a deploy is asked for: by what failed, where causes are asked for.
+    pub fn passes_deploy(&self, deploy: &Deploy) -> bool {
+        let ports: Vec<u16> = deploy.listens.iter().filter_map(|it| port(it)).collect();
+        let names = who([&deploy.old].into_iter().chain(&deploy.new));
+        let causes: Vec<Cause> = deploy.causes.iter().map(|one| one.cause).collect();
+        any(&self.ports, |port| ports.contains(port))
+            && any(&self.processes, |name| names.contains(&name.as_str()))
+            && any(&self.causes, |cause| causes.contains(cause))
     }
 }
 

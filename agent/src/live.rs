@@ -148,6 +148,8 @@ impl Live {
             verdicts.extend(self.turn()?);
         }
         verdicts.extend(self.judge(kernel::now().plus(LAST_GRACE))?);
+        self.correlator.handle_end();
+        verdicts.extend(std::iter::from_fn(|| self.correlator.poll_verdict()));
         Ok(verdicts)
     }
 

@@ -311,6 +311,9 @@ pub struct Death {
     pub code: u32,
     /// Zero.
     pub padding: [u8; 4],
+    /// When one of its threads last began to answer on a connection that it had accepted, 0 never.
+    /// Nanoseconds.
+    pub answered_at: u64,
 }
 
 /// A signal that can end a process was sent (`signal_generate`).

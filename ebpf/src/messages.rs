@@ -221,7 +221,7 @@ pub fn is_request(head: &[u8; HEAD], length: u16) -> bool {
 #[inline(always)]
 pub fn begin(connection: &mut Connection, tid: u32, received: u64, written: u32) {
     if connection.role != role::DIALLED {
-        connection.before = order::take_let_go(tid, order::ANSWER).cookie;
+        connection.before = order::answers(tid, connection.spoke_at).cookie;
     } else if connection.said > 0 {
         let before = order::take_let_go(tid, order::RETRY);
         connection.before = before.cookie;

@@ -13,7 +13,12 @@ use crate::{
 /// For each thread, the dialled connection that it let go of last, until it dials, asks or answers.
 /// Full: the least recently used thread is forgotten.
 #[map]
-static LET_GO: LruHashMap<u32, LetGo> = LruHashMap::with_max_entries(4096, 0);
+static LET_GO: LruHashMap<u32, LetGo> = LruHashMap::with_max_entries(16_384, 0);
+
+/// When the threads of a process that have exited last began to answer. Full: the least recently used
+/// process is forgotten.
+#[map]
+static ANSWERED: LruHashMap<u32, u64> = LruHashMap::with_max_entries(1024, 0);
 
 #[repr(C)]
 struct LetGo {
@@ -21,6 +26,8 @@ struct LetGo {
     at: u64,
     /// 1 where a request had no answer on it, or it never became a connection.
     failed: u64,
+    /// When it last began to answer on a connection that it had accepted, 0 never.
+    answered_at: u64,
 }
 
 /// The connection that a thread had let go of, 0 none, and whether it had failed.
@@ -47,9 +54,15 @@ pub fn note_let_go(cookie: u64, failed: bool) {
     let failed = u64::from(failed);
     if let Some(place) = LET_GO.get_ptr_mut(tid) {
         // SAFETY: only this thread writes its own element, and it is running this program.
-        unsafe { *place = LetGo { cookie, at, failed } };
+        let noted = unsafe { &mut *place };
+        (noted.cookie, noted.at, noted.failed) = (cookie, at, failed);
     } else {
-        let noted = &LetGo { cookie, at, failed };
+        let noted = &LetGo {
+            cookie,
+            at,
+            failed,
+            answered_at: 0,
+        };
         // Full of busy threads: then this one's order is not known.
         let _ = LET_GO.insert(tid, noted, 0);
     }
@@ -62,7 +75,55 @@ pub fn take_let_go(tid: u32, within: u64) -> Before {
         return NOTHING_BEFORE;
     };
     // SAFETY: only this thread writes its own element, and it is running this program.
+    take(unsafe { &mut *place }, within)
+}
+
+/// The running thread begins to answer: what it let go of last, as [`take_let_go`] says.
+#[inline(always)]
+pub fn answers(tid: u32, at: u64) -> Before {
+    let Some(place) = LET_GO.get_ptr_mut(tid) else {
+        let noted = &LetGo {
+            cookie: 0,
+            at: 0,
+            failed: 0,
+            answered_at: at,
+        };
+        // Full of busy threads: then its process's last answer is not known.
+        let _ = LET_GO.insert(tid, noted, 0);
+        return NOTHING_BEFORE;
+    };
+    // SAFETY: only this thread writes its own element, and it is running this program.
     let noted = unsafe { &mut *place };
+    noted.answered_at = at;
+    take(noted, ANSWER)
+}
+
+/// A thread exits; when it or, where it is the `last`, any thread of its process last began to answer.
+#[inline(always)]
+pub fn forget(tid: u32, tgid: u32, last: bool) -> u64 {
+    // SAFETY: only the thread itself writes its element, and it is exiting.
+    let own = LET_GO
+        .get_ptr(tid)
+        .map_or(0, |noted| unsafe { (*noted).answered_at });
+    // A number may come again soon.
+    let _ = LET_GO.remove(tid);
+    let known = ANSWERED.get_ptr_mut(tgid);
+    // SAFETY: an element of a map, eight bytes.
+    let others = known.map_or(0, |known| unsafe { *known });
+    let latest = if own > others { own } else { others };
+    if last {
+        if others != 0 {
+            let _ = ANSWERED.remove(tgid);
+        }
+    } else if own > others {
+        // Full of others: then it is not known.
+        let _ = ANSWERED.insert(tgid, latest, 0);
+    }
+    latest
+}
+
+#[inline(always)]
+fn take(noted: &mut LetGo, within: u64) -> Before {
     let cookie = core::mem::take(&mut noted.cookie);
     if cookie != 0 && now().saturating_sub(noted.at) <= within {
         let failed = noted.failed == 1;

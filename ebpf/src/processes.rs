@@ -9,6 +9,7 @@ use crate::{
     connection, emit,
     kernel::{self, Kernel},
     layout::layout,
+    order,
 };
 
 /// `SEND_SIG_NOINFO` (from a process) and `SEND_SIG_PRIV` (from the kernel), instead of a pointer.
@@ -59,6 +60,7 @@ fn exited(task: *const c_void) -> Option<()> {
     let live: u32 = task
         .follow(layout!(task_signal))?
         .read(layout!(signal_live))?;
+    let answered_at = order::forget(kernel::tid(task), kernel::tgid(task), live == 0);
     if live != 0 {
         return None;
     }
@@ -68,6 +70,7 @@ fn exited(task: *const c_void) -> Option<()> {
         kernel::write_task(task, &mut record.task);
         record.code = code;
         record.padding = [0; 4];
+        record.answered_at = answered_at;
     });
     None
 }

@@ -94,7 +94,7 @@ impl Upstream {
         Self::served(
             &venv::gunicorn_20()?.join("bin/gunicorn"),
             "slow:app",
-            options,
+            (free_port("127.0.0.1")?, options),
         )
     }
 
@@ -103,7 +103,16 @@ impl Upstream {
     /// # Errors
     /// When it does not start.
     pub fn gunicorn(options: &[&str]) -> Result<Self> {
-        Self::served(&venv::newest()?.join("bin/gunicorn"), "slow:app", options)
+        Self::gunicorn_on(free_port("127.0.0.1")?, options)
+    }
+
+    /// The same on this port.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn gunicorn_on(port: u16, options: &[&str]) -> Result<Self> {
+        let program = venv::newest()?.join("bin/gunicorn");
+        Self::served(&program, "slow:app", (port, options))
     }
 
     /// uvicorn with the application of `asgi.py`.
@@ -111,7 +120,14 @@ impl Upstream {
     /// # Errors
     /// When it does not start.
     pub fn uvicorn(options: &[&str]) -> Result<Self> {
-        let port = free_port("127.0.0.1")?;
+        Self::uvicorn_on(free_port("127.0.0.1")?, options)
+    }
+
+    /// The same on this port.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn uvicorn_on(port: u16, options: &[&str]) -> Result<Self> {
         let mut command = Command::new(venv::newest()?.join("bin/uvicorn"));
         command
             .args(["--port", &port.to_string(), "asgi:app"])
@@ -119,8 +135,7 @@ impl Upstream {
         Self::ready(command, port)
     }
 
-    fn served(program: &Path, app: &str, options: &[&str]) -> Result<Self> {
-        let port = free_port("127.0.0.1")?;
+    fn served(program: &Path, app: &str, (port, options): (u16, &[&str])) -> Result<Self> {
         let mut command = Command::new(program);
         command
             .args(["--bind", &format!("127.0.0.1:{port}"), app])

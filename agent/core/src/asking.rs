@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::attempts::Attempt;
 use crate::event::Task;
+use crate::listeners::Listeners;
 use crate::looks::{Peer, Queue};
 use crate::memory::Memory;
 use crate::processes::Processes;
@@ -171,6 +172,14 @@ impl Asking {
         for pid in peer.holders.iter().take(WORKERS) {
             self.name(at, *pid, processes);
             self.look(at, Wish::Doing(*pid));
+        }
+    }
+
+    /// An owner of listeners ended: does someone hold them still?
+    pub fn inheritance(&mut self, at: Timestamp, owner: Pid, listeners: &Listeners) {
+        for open in listeners.owned_by(owner) {
+            let (netns, address) = (open.listener.netns, open.listener.local);
+            self.look(at, Wish::Queue { netns, address });
         }
     }
 

@@ -88,6 +88,7 @@ impl Correlator {
     /// Takes in one fact. Only a tick lets time pass.
     pub fn handle_event(&mut self, event: Event) {
         let at = event.at;
+        self.stories.heed(&event, &self.memory);
         match event.fact {
             // The hooks attach one after another: before the last one, some saw it and some did not.
             Fact::Answered(_) if self.memory.is_before(at) => {}
@@ -122,7 +123,7 @@ impl Correlator {
             Fact::Queue(queue) => {
                 let processes = &self.memory.processes;
                 self.asking.about_queue(at, &queue, processes);
-                self.memory.looks.see_queue(at, queue);
+                self.memory.see_queue(at, queue);
             }
             Fact::Doing(doing) => self.memory.looks.see_doing(at, doing),
             Fact::Descriptors(open) => self.memory.looks.see_descriptors(at, open),
@@ -155,6 +156,7 @@ impl Correlator {
     /// Nothing follows: judges every answer that waits.
     pub fn handle_end(&mut self) {
         self.judge_until(Timestamp(u64::MAX));
+        self.stories.end(&self.memory);
     }
 
     fn judge_until(&mut self, now: Timestamp) {
@@ -309,6 +311,7 @@ impl Correlator {
     fn died(&mut self, at: Timestamp, death: Death) {
         let pid = death.task.pid;
         self.asking.forget(pid);
+        self.asking.inheritance(at, pid, &self.memory.listeners);
         self.memory.processes.bury(at, death);
         let freed: Vec<(Timestamp, u64)> = self
             .waiting
@@ -378,6 +381,7 @@ impl Correlator {
         evidence.weigh_rivals(&self.memory);
         let judgement = diagnose(&evidence);
         self.memory.explain(number, judgement.cause);
+        self.stories.judged(&evidence, judgement.cause);
         self.verdicts
             .push_back(tell(&evidence, judgement, &self.memory));
     }

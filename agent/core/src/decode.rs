@@ -295,6 +295,7 @@ fn death(death: &records::Death) -> Result<Death, DecodeError> {
         status: (signal == 0).then_some(status),
         signal: (signal != 0).then_some(signal),
         core: death.code & 0x80 != 0,
+        answered_at: moment(death.answered_at),
     })
 }
 

@@ -302,6 +302,9 @@ pub struct Death {
     /// The kernel wrote a core dump.
     #[serde(default)]
     pub core: bool,
+    /// When it last began to answer on a connection that it had accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_at: Option<Timestamp>,
 }
 
 /// A signal that was sent.

@@ -189,8 +189,36 @@ fn left(end: &OtherEnd, memory: &Memory, lines: &mut Lines) {
 }
 
 fn ended(ending: &Ending, memory: &Memory, lines: &mut Lines) {
+    if let Way::Signalled {
+        signal: sent,
+        sent: at,
+        order,
+        ..
+    } = &ending.way
+    {
+        if let Some((at, order)) = order {
+            let master = bare(&order.target);
+            let (name, by) = (signal(order.number), bare(&order.sender));
+            lines.push((*at, format!("{name} to its master {master} by {by}")));
+        }
+        let who = label(&memory.processes.who(&ending.task, ending.at));
+        let sender = format!("{}, uid {}", bare(&sent.sender), sent.sender.uid);
+        let line = format!("{} to {who} by {sender}", signal(sent.number));
+        if !lines
+            .iter()
+            .any(|(when, told)| when == at && line.starts_with(told.as_str()))
+        {
+            lines.push((*at, line));
+        }
+    }
+    lines.push((ending.at, end(ending, memory)));
+}
+
+/// How a process ended, in a line.
+#[must_use]
+pub fn end(ending: &Ending, memory: &Memory) -> String {
     let who = label(&memory.processes.who(&ending.task, ending.at));
-    let line = match &ending.way {
+    match &ending.way {
         Way::Oom(report) => {
             let told = report.as_ref().map_or_else(
                 || "; the kernel log did not tell at which limit".to_owned(),
@@ -211,26 +239,14 @@ fn ended(ending: &Ending, memory: &Memory, lines: &mut Lines) {
         Way::Exit(status) => format!("{who} exited with status {status}"),
         Way::Signalled {
             signal: sent,
-            sent: at,
             status,
             ..
-        } => {
-            let sender = format!("{}, uid {}", bare(&sent.sender), sent.sender.uid);
-            let line = format!("{} to {who} by {sender}", signal(sent.number));
-            if !lines
-                .iter()
-                .any(|(when, told)| when == at && line.starts_with(told.as_str()))
-            {
-                lines.push((*at, line));
-            }
-            match status {
-                Some(status) => format!("{who} exited with status {status}"),
-                None => format!("{who} died of {}", signal(sent.number)),
-            }
-        }
+        } => match status {
+            Some(status) => format!("{who} exited with status {status}"),
+            None => format!("{who} died of {}", signal(sent.number)),
+        },
         Way::Killed(number) => format!("{who} died of {}", signal(*number)),
-    };
-    lines.push((ending.at, line));
+    }
 }
 
 fn oom(report: &OomReport) -> String {

@@ -10,6 +10,7 @@ mod closing;
 mod connections;
 pub mod correlator;
 pub mod decode;
+mod deploys;
 mod diagnose;
 mod ends;
 pub mod event;

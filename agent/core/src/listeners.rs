@@ -1,5 +1,7 @@
 //! Who listens where, who did, and what that says about an address that refused.
 
+pub mod owners;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -330,7 +332,8 @@ fn is_same_service(left: &Process, right: &Process) -> bool {
 }
 
 /// Whether a listener takes connections to an address.
-fn covers(listener: &Listener, address: IpAddr) -> bool {
+#[must_use]
+pub fn covers(listener: &Listener, address: IpAddr) -> bool {
     match (listener.local.ip(), address) {
         (own, address) if own == address => true,
         (IpAddr::V4(own), IpAddr::V4(_)) => own.is_unspecified(),

@@ -9,7 +9,7 @@ use crate::connections::Connections;
 use crate::event::{Flow, Lookup, Task};
 use crate::evidence::Failure;
 use crate::listeners::Listeners;
-use crate::looks::Looks;
+use crate::looks::{Looks, Queue};
 use crate::packets::Packets;
 use crate::processes::Processes;
 use crate::recent::Recent;
@@ -116,6 +116,12 @@ impl Memory {
     pub fn end(&mut self, at: Timestamp, flow: &Flow) -> Option<(Family, Place)> {
         let around = (&self.listeners, &self.processes);
         self.clocks.end(at, flow, around)
+    }
+
+    /// A listener's queue was looked at, and who holds it.
+    pub fn see_queue(&mut self, at: Timestamp, queue: Queue) {
+        self.listeners.inherit(&queue, &self.processes);
+        self.looks.see_queue(at, queue);
     }
 
     /// A program dialled a port, and was let down.

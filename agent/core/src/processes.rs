@@ -18,6 +18,9 @@ const STOP_GRACE: Duration = Duration::from_secs(30);
 /// is theirs only if it follows soon. A judgement of ours.
 const DUMPING: [u8; 2] = [3, 6];
 const DUMP_GRACE: Duration = Duration::from_secs(2);
+/// A master that is told to stop tells its workers, and waits for them so long at most: twice what
+/// gunicorn and systemd do by default.
+const MASTERS_GRACE: Duration = Duration::from_secs(180);
 /// A master's death and the signal that the kernel then sends for it lie this close together.
 const TOGETHER: Duration = Duration::from_millis(5);
 /// Who stops processes on a platform's behalf, by name; `containerd-shim` in all its lengths.
@@ -83,6 +86,8 @@ pub enum Way {
         sent: Timestamp,
         /// The exit status, where it caught the signal and exited by itself.
         status: Option<u8>,
+        /// What its master had been told before, where its master sent this signal.
+        order: Option<(Timestamp, Signal)>,
     },
     /// A signal whose sender is not known, or the kernel.
     Killed(u8),
@@ -265,12 +270,27 @@ impl Processes {
     }
 
     fn signalled(&self, signal: &Signal, sent: Timestamp, status: Option<u8>) -> Way {
+        let by = self.sender(signal);
+        let order = (by == By::Parent)
+            .then(|| self.order_of(signal.sender.pid, sent))
+            .flatten();
         Way::Signalled {
-            by: self.sender(signal),
+            by: order.as_ref().map_or(by, |(_, order)| self.sender(order)),
             signal: signal.clone(),
             sent,
             status,
+            order,
         }
+    }
+
+    /// What a master was told before it stopped a worker: to stop itself.
+    fn order_of(&self, master: Pid, sent: Timestamp) -> Option<(Timestamp, Signal)> {
+        let mut orders = self.signals_to(master, sent).rev();
+        let (at, order) = orders.find(|(at, order)| {
+            let is_stop = STOPPING.contains(&order.number) && order.sender.pid != master;
+            is_stop && sent.since(*at) <= MASTERS_GRACE
+        })?;
+        Some((at, order.clone()))
     }
 
     fn sender(&self, signal: &Signal) -> By {

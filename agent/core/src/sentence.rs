@@ -4,7 +4,7 @@ use crate::amounts::{bare, between, errno, label, limit, signal, symptom};
 use crate::attempts::Attempt;
 use crate::cause::Cause;
 use crate::closing;
-use crate::event::{Flow, Task};
+use crate::event::{Flow, Signal, Task};
 use crate::evidence::{Complete, Evidence};
 use crate::listeners::{Open, Place};
 use crate::memory::Memory;
@@ -145,23 +145,36 @@ fn manner(ending: &Ending) -> String {
             by,
             signal: sent,
             status,
+            order,
             ..
         } => {
-            let whose = match by {
-                By::Parent => "its master ",
-                By::Runtime | By::User | By::Guard => "",
-            };
+            let is_masters = *by == By::Parent || order.is_some();
+            let whose = if is_masters { "its master " } else { "" };
+            let told = order
+                .as_ref()
+                .map(|(_, order)| told(order))
+                .unwrap_or_default();
             let left = status
                 .map(|n| format!(" and exited with status {n}"))
                 .unwrap_or_default();
             format!(
-                "got {} from {whose}{}{left}",
+                "got {} from {whose}{}{told}{left}",
                 signal(sent.number),
                 bare(&sent.sender)
             )
         }
         Way::Killed(number) => format!("was ended by {}", signal(*number)),
     }
+}
+
+/// Who had told the master.
+fn told(order: &Signal) -> String {
+    let by = if order.kernel {
+        "the terminal's Ctrl-C or the kernel".to_owned()
+    } else {
+        bare(&order.sender)
+    };
+    format!(", which {by} had told to stop ({}),", signal(order.number))
 }
 
 fn refusal(evidence: &Evidence, attempt: &Attempt, (cause, memory): (Cause, &Memory)) -> String {

@@ -3,7 +3,10 @@
 use std::collections::VecDeque;
 
 use crate::attempts::Attempts;
-use crate::event::Flow;
+use crate::cause::Cause;
+use crate::deploys::Deploys;
+use crate::event::{Event, Flow};
+use crate::evidence::Evidence;
 use crate::memory::Memory;
 use crate::near::Nears;
 use crate::notice::Notice;
@@ -15,11 +18,29 @@ use crate::warnings::Warnings;
 pub struct Stories {
     nears: Nears,
     warnings: Warnings,
+    deploys: Deploys,
     notices: VecDeque<Notice>,
     acted: bool,
 }
 
 impl Stories {
+    /// Takes in what bears on more than one answer, before it is remembered.
+    pub fn heed(&mut self, event: &Event, memory: &Memory) {
+        self.deploys.heed(event, memory);
+    }
+
+    /// An answer failed for this reason.
+    pub fn judged(&mut self, evidence: &Evidence, cause: Cause) {
+        self.deploys.judged(evidence, cause);
+    }
+
+    /// Nothing follows.
+    pub fn end(&mut self, memory: &Memory) {
+        let deploys = self.deploys.end(memory).into_iter();
+        self.notices
+            .extend(deploys.map(Box::new).map(Notice::Deploy));
+    }
+
     /// A retry was answered.
     pub fn rescued(&mut self, at: Timestamp, by: &Flow) {
         self.nears.rescue(at, by);
@@ -44,10 +65,12 @@ impl Stories {
     pub fn pass(&mut self, now: Timestamp, attempts: &mut Attempts, memory: &Memory) {
         let (nears, decided) = self.nears.pass(now, attempts, memory);
         let (warnings, warned) = self.warnings.pass(now, memory);
-        self.acted |= decided || warned;
+        let (deploys, told) = self.deploys.pass(now, memory);
+        self.acted |= decided || warned || told;
         let warnings = warnings.into_iter().map(Box::new).map(Notice::Warning);
         let nears = nears.into_iter().map(Box::new).map(Notice::NearMiss);
-        self.notices.extend(nears.chain(warnings));
+        let deploys = deploys.into_iter().map(Box::new).map(Notice::Deploy);
+        self.notices.extend(nears.chain(warnings).chain(deploys));
     }
 
     /// When something is next due.
@@ -57,6 +80,7 @@ impl Stories {
             .due()
             .into_iter()
             .chain(self.warnings.due())
+            .chain(self.deploys.due())
             .min()
     }
 

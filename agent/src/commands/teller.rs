@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use probe502_core::cause::Cause;
-use probe502_core::notice::{Notice, Outcome};
+use probe502_core::notice::{Deploy, Notice, Outcome};
 use probe502_core::verdict::{Kind, Verdict};
 
 use crate::cli::Besides;
@@ -64,6 +64,8 @@ impl Teller {
         match notice {
             Notice::NearMiss(near) if !self.filter.passes_near(near) => {}
             Notice::Warning(warning) if !self.filter.passes_warning(warning) => {}
+            Notice::Deploy(deploy) if !self.filter.passes_deploy(deploy) => {}
+            Notice::Deploy(deploy) => self.deploy(notice, deploy)?,
             Notice::Warning(_) if self.besides.stories || self.form != Form::Json => {
                 self.output.tell_notice(notice)?;
             }
@@ -78,6 +80,20 @@ impl Teller {
                     self.output.tell_notice(notice)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// A program reads all of them; people those that failed someone.
+    fn deploy(&mut self, notice: &Notice, deploy: &Deploy) -> anyhow::Result<()> {
+        let harmful = deploy.failed > 0;
+        match self.form {
+            Form::Json if self.besides.stories => self.output.tell_notice(notice)?,
+            Form::Json if harmful => eprint!("{}", text(notice, Paint::Plain)),
+            Form::Text | Form::Wide if harmful || self.besides.stories => {
+                self.output.tell_notice(notice)?;
+            }
+            Form::Json | Form::Text | Form::Wide => {}
         }
         Ok(())
     }

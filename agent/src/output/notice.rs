@@ -1,6 +1,8 @@
 //! What is told besides verdicts, as text and as JSON.
 
-use probe502_core::notice::{NearMiss, Notice, Outcome, Warning};
+use std::fmt::Write as _;
+
+use probe502_core::notice::{Course, Deploy, NearMiss, Notice, Outcome, Warning};
 
 use super::paint::{Paint, harmless};
 use super::text;
@@ -10,6 +12,7 @@ pub fn text(notice: &Notice, paint: Paint) -> String {
     match notice {
         Notice::NearMiss(near) => near_miss(near, paint),
         Notice::Warning(warning) => warn(warning, paint),
+        Notice::Deploy(deploy) => story(deploy, paint),
     }
 }
 
@@ -18,6 +21,7 @@ pub fn json(notice: &Notice) -> serde_json::Result<String> {
     let object = match notice {
         Notice::NearMiss(near) => serde_json::to_string(near),
         Notice::Warning(warning) => serde_json::to_string(warning),
+        Notice::Deploy(deploy) => serde_json::to_string(deploy),
     };
     object.map(|object| object + "\n")
 }
@@ -56,4 +60,40 @@ fn warn(warning: &Warning, paint: Paint) -> String {
         harmless(&warning.sentence),
         harmless(&warning.remedy),
     )
+}
+
+/// A block as a verdict's: what became of the service, step by step, and what to do.
+fn story(deploy: &Deploy, paint: Paint) -> String {
+    let mut out = String::new();
+    let course = match deploy.course {
+        Course::Restarted => "restart",
+        Course::Reloaded => "reload",
+        Course::Stopped => "stop",
+    };
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        out,
+        "{}  {}  {}",
+        text::clock(&deploy.time),
+        paint.bold(course),
+        harmless(&deploy.sentence)
+    );
+    let counted = |one: &probe502_core::notice::Count| format!("{} {}", one.count, one.cause);
+    let causes: Vec<String> = deploy.causes.iter().map(counted).collect();
+    if !causes.is_empty() {
+        let _ = writeln!(out, "  failed   {}", paint.red(&causes.join(", ")));
+    }
+    for step in &deploy.steps {
+        let moment = paint.faint(&text::moment(step.at_ms));
+        let _ = writeln!(out, "  {moment}  {}", harmless(&step.fact));
+    }
+    if deploy.lost > 0 {
+        let lost = deploy.lost;
+        let _ = writeln!(out, "  lost     {lost} records: more may have failed");
+    }
+    if let Some(remedy) = &deploy.remedy {
+        let _ = writeln!(out, "  fix      {}", harmless(remedy));
+    }
+    out.push('\n');
+    out
 }

@@ -153,7 +153,7 @@ fn port(listen: &str) -> String {
 }
 
 /// Relative to the answer, in the unit and as exact as fits: `-0.03 ms`, `-2.3 ms`, `-4.81 s`.
-fn moment(at_ms: f64) -> String {
+pub fn moment(at_ms: f64) -> String {
     if at_ms.abs() < 1.0 {
         format!("{at_ms:>+7.2} ms")
     } else if at_ms.abs() < 1000.0 {

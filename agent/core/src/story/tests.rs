@@ -97,6 +97,7 @@ fn facts_without_much_return() {
         status: Some(0),
         signal: None,
         core: false,
+        answered_at: Some(at),
     };
     returns(&Event {
         at,
