@@ -18,9 +18,9 @@ const STOP_GRACE: Duration = Duration::from_secs(30);
 /// is theirs only if it follows soon. A judgement of ours.
 const DUMPING: [u8; 2] = [3, 6];
 const DUMP_GRACE: Duration = Duration::from_secs(2);
-/// A master that is told to stop tells its workers, and waits for them so long at most: twice what
-/// gunicorn and systemd do by default.
-const MASTERS_GRACE: Duration = Duration::from_secs(180);
+/// A master that is told to stop tells its workers at once. What it does to them later may have its
+/// own reasons: uWSGI's master reloads on TERM and lives on. A judgement of ours.
+const PASSED_ON: Duration = Duration::from_secs(2);
 /// A master's death and the signal that the kernel then sends for it lie this close together.
 const TOGETHER: Duration = Duration::from_millis(5);
 /// Who stops processes on a platform's behalf, by name; `containerd-shim` in all its lengths.
@@ -288,7 +288,7 @@ impl Processes {
         let mut orders = self.signals_to(master, sent).rev();
         let (at, order) = orders.find(|(at, order)| {
             let is_stop = STOPPING.contains(&order.number) && order.sender.pid != master;
-            is_stop && sent.since(*at) <= MASTERS_GRACE
+            is_stop && sent.since(*at) <= PASSED_ON
         })?;
         Some((at, order.clone()))
     }
