@@ -187,6 +187,9 @@ impl Live {
         for listener in listeners {
             self.feed(kernel::now(), Fact::Listens(listener))?;
         }
+        for listener in sockets::unix_listeners() {
+            self.feed(kernel::now(), Fact::UnixListens(listener))?;
+        }
         Ok(())
     }
 

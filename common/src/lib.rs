@@ -16,4 +16,4 @@ pub use records::{
     Death, Drop, Flow, HEAD, Header, Listener, Overflow, Reset, Signal, Task, Tuple, Victim, flag,
     how, kind, role,
 };
-pub use unix::{Call, PATH, UnixDial, UnixDialler, UnixFlow, call};
+pub use unix::{Call, PATH, UnixDial, UnixDialler, UnixFlow, UnixListener, call};

@@ -41,6 +41,8 @@ pub mod kind {
     pub const CALL: u16 = 27;
     /// A [`UnixDialler`](crate::UnixDialler).
     pub const UNIX_DIALLER: u16 = 28;
+    /// A [`UnixListener`](crate::UnixListener).
+    pub const UNIX_LISTENER: u16 = 29;
     /// A [`Lookup`](crate::Lookup).
     pub const LOOKUP: u16 = 14;
 }

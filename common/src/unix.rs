@@ -64,6 +64,20 @@ pub struct UnixDialler {
     pub padding: [u8; 4],
 }
 
+/// A UNIX listener that a watched dial met for the first time.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct UnixListener {
+    /// Kind [`kind::UNIX_LISTENER`].
+    pub header: Header,
+    /// The process that called `listen(2)` on it.
+    pub pid: u32,
+    /// Bytes used in `path`.
+    pub path_length: u32,
+    /// Its path, as it was bound.
+    pub path: [u8; PATH],
+}
+
 /// Which system call it was (`Call::which`).
 pub mod call {
     /// `socket(2)`.

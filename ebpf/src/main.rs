@@ -27,6 +27,7 @@ mod tls;
 mod turns;
 mod unix;
 mod unix_dials;
+mod unix_waiting;
 
 #[cfg(not(test))]
 #[panic_handler]

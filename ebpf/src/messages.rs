@@ -15,7 +15,7 @@ use crate::{
     connection::{self, Connection, HOLDER, Moment},
     kernel::{self, Kernel, Sock, TCP},
     layout::{is_watched, layout},
-    names, order, speech, tls, turns, unix,
+    names, order, speech, tls, turns, unix, unix_waiting,
 };
 
 /// `struct iovec`: base, then length.
@@ -285,6 +285,9 @@ pub fn tell_continued(
 fn tell(connection: &Connection, status: u16, received: u64, written: u32) {
     afterwards::note_failure(connection);
     unix::send_read_last(kernel::tid(kernel::current()));
+    if connection.before == 0 {
+        unix_waiting::send_waiting(connection.heard_at);
+    }
     names::tell();
     let moment = Moment {
         kind: kind::ANSWERED,

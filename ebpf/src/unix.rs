@@ -16,7 +16,7 @@ use crate::{
     emit, header,
     kernel::{self, Kernel, Sock},
     layout::{is_watched, layout},
-    messages, order, turns,
+    messages, order, turns, unix_dials,
 };
 
 pub const AF_UNIX: u16 = 1;
@@ -33,7 +33,7 @@ pub const OUR_OWN: u64 = 1 << 63;
 /// A connection as its dialling end sees it, and what the other end did.
 #[repr(C)]
 pub struct UnixConnection {
-    connection: Connection,
+    pub connection: Connection,
     /// The dialling socket's address in kernel memory: an address is used again.
     dialled: u64,
     server: Task,
@@ -52,7 +52,7 @@ pub struct UnixConnection {
 
 /// Full: the connection that was least recently used is forgotten. Each takes some 1,100 bytes.
 #[map]
-static UNIX: LruHashMap<u64, UnixConnection> = LruHashMap::with_max_entries(2048, 0);
+pub static UNIX: LruHashMap<u64, UnixConnection> = LruHashMap::with_max_entries(2048, 0);
 
 /// For each thread, the connection that it read from last: told of when it answers with a failure.
 /// Full: the least recently used thread is forgotten.
@@ -105,6 +105,8 @@ fn ready(socket: *const c_void) -> Option<()> {
         asked(known, sock);
     } else if let Some(known) = known(peer).filter(|known| known.dialled == own) {
         answered(known, sock);
+    } else if unix_dials::is_dialler(kernel::tgid(kernel::current())) {
+        return adopted(sock, peer);
     }
     None
 }
@@ -132,25 +134,53 @@ pub fn known(accepted: u64) -> Option<&'static mut UnixConnection> {
 #[inline(never)]
 fn dialled(listener: Sock, packet: Kernel) -> Option<()> {
     let accepted = packet.follow(layout!(skb_sk))?;
-    let blank: &UnixConnection = &BLANK;
-    UNIX.insert(accepted.number(), blank, 0).ok()?;
-    let made = known(accepted.number())?;
+    let made = make(accepted.number())?;
     made.dialled = accepted.unix_peer();
     (made.queued, made.limit) = listener.backlog();
     made.path_length = listener.write_unix_path(&mut made.path).unwrap_or(0);
     let connection = &mut made.connection;
-    let now = connection::now();
-    connection.cookie = now | OUR_OWN;
     connection.netns = listener.netns();
-    connection.opened_at = now;
-    connection.established_at = now;
-    connection.role = role::DIALLED;
     connection.flags = flag::ESTABLISHED;
-    connection.speaker = NOBODY;
     let tid = bpf_get_current_pid_tgid() as u32;
     connection.before = order::take_let_go(tid, order::RETRY).cookie;
     kernel::write_task(kernel::current(), &mut connection.owner);
+    unix_dials::note_dialler(connection.owner.pid);
+    unix_dials::tell_listener(listener, &made.path, made.path_length);
     None
+}
+
+/// A gateway writes on a connection that is older than the programs: `accepted` is the end that has
+/// its listener's path.
+#[inline(never)]
+fn adopted(accepted: Sock, dialled: u64) -> Option<()> {
+    let is_named = |socket: Kernel| socket.follow(layout!(unix_addr)).is_some();
+    let dialler = Kernel::at(dialled as *const c_void)?;
+    if !is_named(accepted.0) || is_named(dialler) || !accepted.is_held() {
+        return None;
+    }
+    let made = make(accepted.0.number())?;
+    made.dialled = dialled;
+    made.path_length = accepted.write_unix_path(&mut made.path).unwrap_or(0);
+    made.connection.netns = accepted.netns();
+    made.connection.flags = flag::ESTABLISHED | flag::LATE;
+    kernel::write_task(kernel::current(), &mut made.connection.owner);
+    asked(made, accepted);
+    None
+}
+
+#[inline(always)]
+fn make(accepted: u64) -> Option<&'static mut UnixConnection> {
+    let blank: &UnixConnection = &BLANK;
+    UNIX.insert(accepted, blank, 0).ok()?;
+    let made = known(accepted)?;
+    let connection = &mut made.connection;
+    let now = connection::now();
+    connection.cookie = now | OUR_OWN;
+    connection.opened_at = now;
+    connection.established_at = now;
+    connection.role = role::DIALLED;
+    connection.speaker = NOBODY;
+    Some(made)
 }
 
 /// The dialling end wrote: its task runs.
@@ -193,7 +223,7 @@ fn answered(known: &mut UnixConnection, dialled: Sock) -> Option<()> {
     known.received += u64::from(length(packet));
     let status = messages::status(&connection.heard_head, connection.heard_head_length)?;
     if begins && is_watched(status) {
-        tell(known, kind::UNIX_HEARD, status, how::OPEN);
+        tell(known, kind::UNIX_HEARD, status, how::OPEN, false);
     }
     None
 }
@@ -243,9 +273,11 @@ fn read(socket: *const c_void, length: i32, flags: i32) -> Option<()> {
         }
     } else if let Some(known) = known(own).filter(|known| known.dialled == peer)
         && length > 0
-        && flags & MSG_PEEK == 0
     {
-        known.read = known.read.wrapping_add(length as u32);
+        // Who peeks knows of the request, and leaves it unread.
+        if flags & MSG_PEEK == 0 {
+            known.read = known.read.wrapping_add(length as u32);
+        }
         known.served_at = connection::now();
         kernel::write_task(kernel::current(), &mut known.server);
     }
@@ -294,7 +326,7 @@ fn let_go(known: &mut UnixConnection, length: i32) {
         return;
     }
     order::note_let_go(connection.cookie, true);
-    tell(known, kind::UNIX_ENDED, 0, how::RELEASED);
+    tell(known, kind::UNIX_ENDED, 0, how::RELEASED, true);
 }
 
 /// Whether the answer's header is whole, or of another protocol, so that it may be a good one.
@@ -313,13 +345,13 @@ pub fn send_read_last(tid: u32) -> Option<()> {
     // SAFETY: only this thread writes its own element, and it is running this program.
     let accepted = core::mem::take(unsafe { &mut *place });
     if accepted != 0 {
-        tell(known(accepted)?, kind::UNIX_ENDED, 0, how::OPEN);
+        tell(known(accepted)?, kind::UNIX_ENDED, 0, how::OPEN, true);
     }
     None
 }
 
 #[inline(always)]
-fn tell(known: &UnixConnection, kind: u16, status: u16, how: u8) {
+pub fn tell(known: &UnixConnection, kind: u16, status: u16, how: u8, acted: bool) {
     let moment = Moment {
         kind,
         status,
@@ -329,7 +361,7 @@ fn tell(known: &UnixConnection, kind: u16, status: u16, how: u8) {
         written: known.written,
         unread: 0,
         flags: flag::HELD | connection::dying(),
-        acted: kind == kind::UNIX_ENDED,
+        acted,
     };
     emit::write::<UnixFlow>(kind, |record| {
         connection::fill(&mut record.flow, &known.connection, &moment);

@@ -9,11 +9,11 @@ use aya_ebpf::{
     maps::LruHashMap,
     programs::BtfTracePointContext,
 };
-use probe502_common::{PATH, UnixDial, UnixDialler, kind};
+use probe502_common::{PATH, UnixDial, UnixDialler, UnixListener, kind};
 
 use crate::{
     calls, connection, emit,
-    kernel::{self, Kernel},
+    kernel::{self, Kernel, Sock},
     layout::layout,
     order,
     unix::{self, AF_UNIX, ESTABLISHED, OUR_OWN, SOCK_STREAM, length},
@@ -25,6 +25,50 @@ const CLOSE: u8 = 7;
 /// Processes that dial UNIX sockets, and were told of. Full: the least recently seen is forgotten.
 #[map]
 static DIALLERS: LruHashMap<u32, u8> = LruHashMap::with_max_entries(1024, 0);
+
+/// UNIX listeners that were told of, by their address in kernel memory: who listens. Full: the least
+/// recently dialled one is told of again.
+#[map]
+static LISTENERS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(1024, 0);
+
+/// Whether a process has dialled UNIX sockets lately.
+#[inline(always)]
+pub fn is_dialler(pid: u32) -> bool {
+    // SAFETY: nothing is read of the element but whether there is one.
+    unsafe { DIALLERS.get(pid) }.is_some()
+}
+
+#[inline(always)]
+pub fn note_dialler(pid: u32) {
+    if !is_dialler(pid) {
+        // Full of busy diallers: then what one of them waits for is not told of.
+        let _ = DIALLERS.insert(pid, 1, 0);
+    }
+}
+
+/// A listener is dialled for the first time: who called `listen(2)` on it (`SO_PEERCRED`, unix(7)).
+#[inline(always)]
+pub fn tell_listener(listener: Sock, path: &[u8; PATH], path_length: u32) -> Option<()> {
+    let pid: u32 = listener
+        .0
+        .follow(layout!(sock_peer_pid))?
+        .read(layout!(pid_number))?;
+    let address = listener.0.number();
+    // SAFETY: the element is an integer, which is written at once.
+    if unsafe { LISTENERS.get(address) }.is_some_and(|told| *told == pid) {
+        return None;
+    }
+    // Full of busy listeners: then one is told of again.
+    let _ = LISTENERS.insert(address, pid, 0);
+    let netns = listener.netns();
+    emit::write::<UnixListener>(kind::UNIX_LISTENER, |record| {
+        record.header = connection::header::<UnixListener>(kind::UNIX_LISTENER, netns);
+        record.pid = pid;
+        record.path_length = path_length;
+        record.path = *path;
+    });
+    None
+}
 
 /// A connection leaves its queue: accepted, or never put there as its `connect(2)` failed.
 #[btf_tracepoint(function = "consume_skb")]
@@ -66,12 +110,10 @@ fn tell_dialler(socket: Kernel) -> Option<()> {
     let pid: u32 = socket
         .follow(layout!(sock_peer_pid))?
         .read(layout!(pid_number))?;
-    // SAFETY: nothing is read of the element but whether there is one.
-    if unsafe { DIALLERS.get(pid) }.is_some() {
+    if is_dialler(pid) {
         return None;
     }
-    // Full of busy diallers: then one is told of again.
-    let _ = DIALLERS.insert(pid, 1, 0);
+    note_dialler(pid);
     emit::write::<UnixDialler>(kind::UNIX_DIALLER, |record| {
         record.header = connection::header::<UnixDialler>(kind::UNIX_DIALLER, 0);
         record.pid = pid;

@@ -1,10 +1,13 @@
 //! Upstreams behind UNIX sockets: every fault that has a proof there, and every way to fail a dial.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use probe502_tests::client::{Answer, next_id};
+use probe502_tests::gateways::{Gateway, Kind, Plan, Server, Site};
 use probe502_tests::nginx::Nginx;
 use probe502_tests::paths::Folder;
 use probe502_tests::repertoire::FAULTS;
@@ -104,17 +107,111 @@ fn the_path_does_not_exist() -> Result<()> {
     cast.end()
 }
 
+/// Nobody has listened there since the agent came.
 #[test]
 fn the_path_is_left_over() -> Result<()> {
     if unable() {
         return Ok(());
     }
+    let folder = Folder::make()?;
+    let path = folder.path("app.sock");
+    drop(UnixDatagram::bind(&path)?);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777))?;
+    let gateway = Nginx::before(&format!("unix:{}", path.display()))?;
+    let mut watch = Watch::over(&gateway)?;
+    for (path, sure) in [("/first", Sure::Inferred), ("/second", Sure::Proven)] {
+        let answer = gateway.get(path)?;
+        watch.expect(&answer, "unix.no-listener", sure);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    watch.end().map(drop)
+}
+
+#[test]
+fn a_refusal_names_who_killed_its_listener() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
     let mut cast = Cast::faulty(&["--share", "threads"])?;
-    cast.upstream.order("close", "closed")?;
     signal(cast.upstream.running.pid(), "KILL")?;
     cast.upstream.running.wait(Duration::from_secs(5))?;
-    cast.refuses("unix.no-listener")?;
+    let answer = cast.gateway.get("/refused")?;
+    cast.watch
+        .expect(&answer, "process.killed.by-user", Sure::Inferred);
     cast.end()
+}
+
+#[test]
+fn its_owner_lives_and_has_closed_it() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let mut cast = Cast::faulty(&["--share", "threads", "--idle", "0.1"])?;
+    cast.upstream.order("close", "closed")?;
+    let answer = cast.gateway.get("/refused")?;
+    cast.watch
+        .expect(&answer, "listener.closed", Sure::Inferred);
+    cast.end()
+}
+
+/// Gives up after three seconds, with 504.
+struct Patient {
+    watch: Watch,
+    gateway: Gateway,
+    upstream: Upstream,
+    _folder: Folder,
+}
+
+impl Patient {
+    fn of(options: &[&str]) -> Result<Self> {
+        let folder = Folder::make()?;
+        let path = folder.path("app.sock");
+        let upstream = Upstream::faulty_unix(&path, options)?;
+        let plan = Plan {
+            sites: vec![Site::on("127.0.0.1", vec![Server::Unix(path)])?],
+            ..Plan::default()
+        };
+        let gateway = Gateway::start(Kind::Nginx, &plan)?;
+        let watch = Watch::on(gateway.port(), &["--status", "502,503,504"])?;
+        let good = gateway.get("/ok")?;
+        ensure!(good.status == 200, "a good request got {}", good.status);
+        std::thread::sleep(Duration::from_millis(400));
+        Ok(Self {
+            watch,
+            gateway,
+            upstream,
+            _folder: folder,
+        })
+    }
+
+    fn expect(mut self, answer: &Answer, cause: &str, words: &str) -> Result<()> {
+        if let Some(seen) = self.watch.expect(answer, cause, Sure::Proven) {
+            let said = seen.field("/sentence");
+            ensure!(said.contains(words), "'{said}' does not say '{words}'");
+        }
+        self.watch.end().map(drop)
+    }
+}
+
+#[test]
+fn a_worker_that_sleeps_on_a_unix_request() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let cast = Patient::of(&[])?;
+    let answer = cast.gateway.get(&format!("/fault/hold/{}", next_id()))?;
+    cast.expect(&answer, "app.stalled", "it waited in clock_nanosleep")
+}
+
+#[test]
+fn a_stopped_server_accepts_nothing_from_its_unix_socket() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let cast = Patient::of(&["--share", "threads", "--idle", "0.1"])?;
+    signal(cast.upstream.running.pid(), "STOP")?;
+    let answer = cast.gateway.get("/unaccepted")?;
+    cast.expect(&answer, "listener.not-accepting", "it was stopped")
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::memory::Memory;
 use crate::processes::Processes;
 use crate::recent::Recent;
 use crate::units::{Netns, Pid, Timestamp};
+use crate::unix::Looked;
 use crate::verdict::Symptom;
 
 /// Wishes that may wait; beyond, names and looks are missing and nothing else.
@@ -123,6 +124,9 @@ impl Asking {
 
     /// An attempt decided a failed answer: what would explain it? Whether anything was asked.
     pub fn why(&mut self, at: Timestamp, attempt: &Attempt, memory: &Memory) -> bool {
+        if let Some(path) = &attempt.flow.path {
+            return self.why_silent(at, attempt, path);
+        }
         let (local, remote) = (attempt.flow.remote, attempt.flow.local);
         let netns = attempt.flow.netns;
         let wish = |netns| match attempt.symptom() {
@@ -162,6 +166,27 @@ impl Asking {
         self.waiting.len() > before
     }
 
+    /// A UNIX upstream lets its gateway wait: what is its process doing, or who should accept?
+    fn why_silent(&mut self, at: Timestamp, attempt: &Attempt, path: &str) -> bool {
+        if attempt.symptom() != Symptom::NoAnswer {
+            return false;
+        }
+        let (pid, path) = (attempt.pid, path.to_owned());
+        self.look(
+            at,
+            match &attempt.flow.served.server {
+                Some(server) => Wish::Doing(server.pid),
+                None => Wish::Path { pid, path },
+            },
+        );
+        true
+    }
+
+    /// A UNIX path was looked at: why does nobody accept?
+    pub fn about_path(&mut self, at: Timestamp, looked: &Looked, processes: &Processes) {
+        self.about_holders(at, &looked.holders, processes);
+    }
+
     /// The upstream's end was looked at: who holds it, or who should have accepted it?
     pub fn about_peer(&mut self, at: Timestamp, peer: &Peer, processes: &Processes) {
         // A socket that was reset is found no more; its listener's holders are.
@@ -185,7 +210,11 @@ impl Asking {
 
     /// A queue was looked at: why does nobody accept?
     pub fn about_queue(&mut self, at: Timestamp, queue: &Queue, processes: &Processes) {
-        for pid in queue.holders.iter().take(WORKERS) {
+        self.about_holders(at, &queue.holders, processes);
+    }
+
+    fn about_holders(&mut self, at: Timestamp, holders: &[Pid], processes: &Processes) {
+        for pid in holders.iter().take(WORKERS) {
             self.name(at, *pid, processes);
             self.look(at, Wish::Descriptors(*pid));
             self.look(at, Wish::Doing(*pid));

@@ -146,11 +146,24 @@ impl Attempt {
         flow.error.0 == 0 && flow.soft_error.0 == 0 && self.at.since(opened) >= PATIENCE
     }
 
+    /// Whether it still waits for an answer, as one moment showed: it explains what its gateway
+    /// answered at that moment, and nothing later.
+    #[must_use]
+    pub fn is_glimpse(&self) -> bool {
+        self.relayed.is_none() && is_glimpse(&self.flow)
+    }
+
     /// Whether two attempts failed alike, so that taking one for the other misleads nobody.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
         self.flow.target() == other.flow.target() && self.symptom() == other.symptom()
     }
+}
+
+/// Nothing tells of the end of a UNIX connection that its dialler gives up: it is told of as it waits.
+fn is_glimpse(flow: &Flow) -> bool {
+    let ended = flow.fin_heard || flow.reset_heard || flow.error.0 != 0;
+    flow.path.is_some() && flow.how == How::Open && flow.said > 0 && flow.heard_bytes == 0 && !ended
 }
 
 /// Whether HTTP/1 in clear was spoken, as far as was seen. FastCGI, uwsgi, TLS and HTTP/2 have other
@@ -212,6 +225,8 @@ pub struct Attempts {
     waiting: Recent<(Pid, u64), Attempt>,
     /// Messages that were counted, so that one answer that is heard and then let go counts once.
     seen: Recent<(Cookie, u32), (Pid, u64)>,
+    /// Requests that still waited when they were told of.
+    glimpses: Recent<Cookie, (Pid, u64)>,
     /// Taken by answers that may not be theirs.
     doubted: Recent<(Pid, u64), Attempt>,
     /// Those that came since they were last asked for.
@@ -225,6 +240,7 @@ impl Default for Attempts {
         Self {
             waiting: Recent::new(2048, age),
             seen: Recent::new(4096, age),
+            glimpses: Recent::new(1024, Duration::from_secs(10)),
             doubted: Recent::new(1024, Duration::from_secs(10)),
             added: VecDeque::new(),
             next: 0,
@@ -239,6 +255,9 @@ impl Attempts {
             return;
         };
         let key = (flow.cookie, flow.said);
+        if let Some(before) = self.glimpses.remove(&flow.cookie) {
+            self.waiting.remove(&before);
+        }
         if self.seen.get(&key).is_some() || is_noise(&flow) {
             return;
         }
@@ -250,7 +269,14 @@ impl Attempts {
             && !flow.late
             && !(flow.fin_heard || flow.reset_heard || flow.error.0 != 0);
         if !is_spare && idle(at, &flow).is_none() {
+            let glimpse = is_glimpse(&flow).then_some(flow.cookie);
             let number = self.add((at, task.pid, task.tid), flow, None);
+            if let Some(cookie) = glimpse {
+                // What becomes of it is still to be told.
+                self.seen.remove(&key);
+                self.added.pop_back();
+                self.glimpses.insert(at, cookie, (task.pid, number));
+            }
             if is_beside
                 && self
                     .waiting

@@ -129,6 +129,7 @@ impl Correlator {
             Fact::Descriptors(open) => self.memory.looks.see_descriptors(at, open),
             Fact::Ports(ports) => self.memory.looks.see_ports(at, ports),
             fact @ (Fact::Dialler(_) | Fact::Call(_) | Fact::Looked(_)) => self.of_unix(at, fact),
+            Fact::UnixListens(listener) => self.listens_on_a_path(at, listener),
             // The kernel log's losses take no connection's evidence away.
             Fact::Lost(lost) if lost.stage == "log" => {}
             Fact::Lost(lost) => self

@@ -14,6 +14,7 @@ use crate::names::readable;
 use crate::packets::Overflow;
 use crate::redact::redact;
 use crate::units::{Cookie, Errno, Head, Netns, Pid, Timestamp};
+use crate::unix::Served;
 
 /// The TCP header's SYN and ACK bits (RFC 9293, 3.1).
 const SYN: u8 = 0x02;
@@ -105,6 +106,7 @@ impl Decoder {
                 let pid = Pid(dialler.pid);
                 Fact::Dialler(crate::unix::Dialler { pid })
             }
+            kind::UNIX_LISTENER => Fact::UnixListens(unix::listener(&record(header.kind, bytes)?)),
             kind::CALL => Fact::Call(unix::call(&record(header.kind, bytes)?)?),
             kind::LOOKUP => Fact::Lookup(lookup(&record(header.kind, bytes)?)),
             unknown => return Err(DecodeError::Kind(unknown)),
@@ -250,7 +252,7 @@ fn told(flow: &records::Flow) -> Result<Flow, DecodeError> {
         unwatched: set(flow, flag::UNWATCHED),
         before: Cookie(flow.before),
         path: None,
-        server: None,
+        served: Served::default(),
         said_head: head(&flow.said_head, flow.said_head_length, "said_head")?,
         heard_head: head(&flow.heard_head, flow.heard_head_length, "heard_head")?,
     })

@@ -181,6 +181,8 @@ fn chosen(attempt: &Attempt, end: &OtherEnd) -> Judgement {
         (How::Fin | How::Unread | How::Linger, _) if opaque && !raced(end) => UNEXPLAINED,
         (How::Fin | How::Unread | How::Linger, true) => proven(Cause::AppClosedMidHeader),
         (How::Linger, false) => proven(Cause::AppResetLinger),
+        // Who closes a UNIX socket without reading may have seen that something had come.
+        (How::Unread, false) if raced(end) && flow.path.is_some() => inferred(Cause::KeepaliveRace),
         (How::Unread, false) if raced(end) => proven(Cause::KeepaliveRace),
         (How::Unread, false) => proven(Cause::AppResetUnread),
         (How::Fin, false) if raced(end) && end.flow.quiet_ms < IDLE_MS => {
@@ -237,6 +239,8 @@ pub fn raced(end: &OtherEnd) -> bool {
     let reached = |moment: Timestamp| end.at.since(moment).as_millis() < u128::from(IDLE_MS);
     match flow.how {
         _ if flow.said == 0 => false,
+        // Read or looked at after it had come.
+        _ if flow.served.served_at.is_some() && flow.served.served_at >= flow.heard_at => false,
         How::Fin => flow.heard_bytes == 0 && (served_http(flow) || flow.quiet_ms >= IDLE_MS),
         How::Unread if !answered(flow) => false,
         How::Unread => {

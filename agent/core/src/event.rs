@@ -9,7 +9,8 @@ pub use crate::names::Lookup;
 use crate::packets::Overflow;
 pub use crate::senses::{Attached, Lost};
 use crate::units::{Cookie, Errno, Head, Netns, Pid, Timestamp};
-use crate::unix::{Call, Dialler, Looked};
+use crate::unix::{Call, Dialler, Looked, Served};
+pub use crate::unix_listeners::UnixListener;
 
 /// A dated fact.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +68,8 @@ pub enum Fact {
     Call(Call),
     /// A process dials UNIX sockets.
     Dialler(Dialler),
+    /// Who listens on a UNIX path.
+    UnixListens(UnixListener),
     /// A UNIX path that was dialled, looked at.
     Looked(Looked),
     /// Records were lost before they reached this language.
@@ -237,8 +240,8 @@ pub struct Flow {
     /// Of a UNIX connection: its listener's path, `@` for an abstract one; the addresses are empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub server: Option<Task>,
+    #[serde(flatten)]
+    pub served: Served,
     #[serde(default)]
     pub said_head: Head,
     #[serde(default)]

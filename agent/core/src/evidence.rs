@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::attempts::Attempt;
+use crate::cause::Cause;
 use crate::connections::OtherEnd;
 use crate::diagnose::{diagnose, raced};
 use crate::event::{Drop, Flow, How, Reset, Task};
@@ -18,6 +19,7 @@ use crate::seeking::sought;
 use crate::stalled::Stall;
 use crate::units::{Pid, Timestamp};
 use crate::unix::{self, Call, Looked};
+use crate::unix_listeners::Former;
 use crate::verdict::Symptom;
 
 /// One answer's evidence.
@@ -53,6 +55,8 @@ pub struct Evidence {
     pub stall: Stall,
     /// What the UNIX path that was dialled is.
     pub looked: Option<(Timestamp, Looked)>,
+    /// Who had listened on the UNIX path that refuses, or is gone.
+    pub former: Option<Former>,
     /// A call of the gateway's that failed within this request.
     pub call: Option<(Timestamp, Call)>,
     /// How the gateway's name servers failed within this request, the name, and when.
@@ -113,6 +117,8 @@ impl Evidence {
             .filter(|_| symptom == Symptom::NoAnswer)
             .map(|attempt| Stall::gather(attempt, other_end.as_ref(), memory));
         let (looked, call) = memory.unix.bearing_on(&answer, deciding);
+        let former = deciding.and_then(|attempt| former(attempt, looked.as_ref(), memory));
+        let ending = ending.or_else(|| former.as_ref()?.ending.clone());
         let complete = complete(&answer, deciding, memory);
         let mut gathered = Self {
             answer,
@@ -130,6 +136,7 @@ impl Evidence {
             failures: failures.unwrap_or_default(),
             stall: stall.unwrap_or_default(),
             looked,
+            former,
             call,
             unresolved,
             is_stopping,
@@ -316,6 +323,18 @@ fn ending(
         (Some(own), Some(opener)) if own.is_orderly() => Some(opener),
         (_, _) => closer,
     }
+}
+
+/// Who had listened where nothing does any more.
+fn former(
+    attempt: &Attempt,
+    looked: Option<&(Timestamp, Looked)>,
+    memory: &Memory,
+) -> Option<Former> {
+    let gone = [Cause::UnixNoListener, Cause::UnixMissing];
+    let (cause, _) = unix::dial(attempt, looked).filter(|_| attempt.is_unconnected())?;
+    let former = || memory.unix_listeners.former(attempt, &memory.processes);
+    gone.contains(&cause).then(former).flatten()
 }
 
 fn reset(attempt: &Attempt, memory: &Memory) -> Option<(Timestamp, Reset)> {

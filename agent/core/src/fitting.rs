@@ -69,7 +69,8 @@ pub fn fits(answer: &Answer, attempt: &Attempt, until: Timestamp) -> bool {
     let begun = attempt.began().is_none_or(|began| began <= answer.at);
     // What is let go of after the answer began before it, and failed before it.
     let failed = attempt.at <= answer.at || failed_by(attempt, answer.at) || waits(answer, attempt);
-    status_fits && after && begun && attempt.at <= until && failed
+    let meant = !attempt.is_glimpse() || answer.at.since(attempt.at) <= AT_ONCE;
+    meant && status_fits && after && begun && attempt.at <= until && failed
 }
 
 /// HAProxy tells its client that it waited too long, and then hangs up on the upstream.

@@ -49,6 +49,7 @@ mod tries;
 mod unattempted;
 pub mod units;
 pub mod unix;
+pub mod unix_listeners;
 mod unix_words;
 pub mod verdict;
 mod warnings;

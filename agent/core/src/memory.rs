@@ -16,6 +16,7 @@ use crate::recent::Recent;
 use crate::timers::{Clocks, Family, Place};
 use crate::units::{Netns, Pid, Timestamp};
 use crate::unix::Calls;
+use crate::unix_listeners::UnixListeners;
 
 /// Records that were lost within this of an answer may have been its own.
 const AROUND: Duration = Duration::from_secs(2);
@@ -41,6 +42,8 @@ pub struct Memory {
     pub clocks: Clocks,
     /// UNIX paths and failed calls.
     pub unix: Calls,
+    /// Who listens on UNIX paths.
+    pub unix_listeners: UnixListeners,
     /// Dates.
     pub clock: Clock,
     failures: Recent<u64, Failure>,
@@ -62,6 +65,7 @@ impl Default for Memory {
             lookups: Recent::new(1024, Duration::from_secs(60)),
             clocks: Clocks::default(),
             unix: Calls::default(),
+            unix_listeners: UnixListeners::default(),
             clock: Clock::default(),
             failures: Recent::new(512, Duration::from_secs(60)),
             dialled: Recent::new(4096, Duration::from_secs(24 * 3600)),

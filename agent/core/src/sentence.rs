@@ -27,7 +27,10 @@ pub fn sentence(evidence: &Evidence, cause: Cause, memory: &Memory) -> String {
     if let Some(said) = between {
         return format!("{word}: {said}");
     }
+    let former = evidence.former.as_ref();
+    let closed = former.filter(|_| cause == Cause::ListenerClosed);
     let said = match (evidence.deciding(), &evidence.ending) {
+        (Some(attempt), _) if closed.is_some() => unix_words::closed(attempt, closed, memory),
         _ if unix_words::is_ours(cause) => unix_words::sentence(evidence, cause),
         (None, _) => without_attempt(evidence, cause),
         (Some(attempt), Some(ending)) if is_death(cause) => {

@@ -13,6 +13,7 @@ use crate::looks::{Descriptors, Doing, Peer, Queue};
 use crate::memory::Memory;
 use crate::processes::Processes;
 use crate::units::{Pid, Timestamp};
+use crate::unix::Looked;
 use crate::verdict::Confidence;
 
 /// A look at a process may serve answers that failed so much later.
@@ -40,6 +41,8 @@ pub struct Stall {
     pub doing: Seen<Doing>,
     /// Who should have accepted it and has all its descriptors in use.
     pub full: Seen<Descriptors>,
+    /// Of a UNIX connection that nobody had accepted: its path.
+    pub path: Seen<Looked>,
 }
 
 /// How far a request came.
@@ -55,6 +58,9 @@ impl Stall {
     /// Looks everything up.
     #[must_use]
     pub fn gather(attempt: &Attempt, end: Option<&OtherEnd>, memory: &Memory) -> Self {
+        if attempt.flow.path.is_some() {
+            return Self::behind_a_path(attempt, memory);
+        }
         let (looks, ends) = (&memory.looks, (attempt.flow.remote, attempt.flow.local));
         let lately = Timestamp(attempt.at.0.saturating_sub(nanoseconds(LATELY)));
         let peer = looks.peer(ends, attempt.at).cloned();
@@ -64,12 +70,7 @@ impl Stall {
         let queue = listener.filter(|_| place.is_some_and(|(_, held)| !held));
         let holders = peer.as_ref().map_or(&[][..], |(_, peer)| &peer.holders);
         let accepters = queue.map_or(&[][..], |(_, queue)| &queue.holders);
-        let mut open = accepters
-            .iter()
-            .filter_map(|pid| looks.descriptors(*pid, lately));
-        let full = open
-            .find(|(_, open)| u64::from(open.open) >= open.most)
-            .cloned();
+        let full = exhausted(accepters, memory, lately);
         let alone = full.as_ref().map(|(_, full)| full.pid);
         let listens = listener.map_or(&[][..], |(_, queue)| &queue.holders);
         let server = alone
@@ -89,6 +90,28 @@ impl Stall {
             peer,
             server,
             full,
+            path: None,
+        }
+    }
+
+    /// The same of a UNIX connection, whose record tells who accepted it.
+    fn behind_a_path(attempt: &Attempt, memory: &Memory) -> Self {
+        let lately = Timestamp(attempt.at.0.saturating_sub(nanoseconds(LATELY)));
+        let accepter = attempt.flow.served.server.clone();
+        let path = memory.unix.looked(attempt).filter(|_| accepter.is_none());
+        let listens = path.as_ref().map_or(&[][..], |(_, path)| &path.holders);
+        let full = exhausted(listens, memory, lately);
+        let alone = full.as_ref().map(|(_, full)| full.pid);
+        let alone = alone.or_else(|| server(listens, &memory.processes));
+        let server = accepter.or_else(|| alone.map(|pid| memory.processes.task(pid)));
+        let doing = server.as_ref();
+        let doing = doing.and_then(|task| memory.looks.doing(task.pid, lately));
+        Self {
+            doing: doing.cloned(),
+            server,
+            full,
+            path,
+            ..Self::default()
         }
     }
 
@@ -111,6 +134,16 @@ impl Stall {
 
     /// How far the request came; `None` where that was not seen.
     fn reached(&self, attempt: &Attempt, end: Option<&OtherEnd>) -> Option<Reached> {
+        if attempt.flow.path.is_some() {
+            // It stays in the queue until it is accepted, though its dialler has gone.
+            let waits = self.path.as_ref().is_none_or(|(_, path)| path.queued > 0);
+            return match &attempt.flow.served.server {
+                Some(_) => Some(Reached::Process),
+                // It was accepted before anyone watched.
+                None if attempt.flow.late => None,
+                None => waits.then_some(Reached::Queue),
+            };
+        }
         let Some((_, peer)) = &self.peer else {
             return end.and_then(|end| reached_before(attempt, end));
         };
@@ -125,6 +158,14 @@ impl Stall {
             (false, _) => None,
         }
     }
+}
+
+/// Who should accept, and has all its descriptors in use.
+fn exhausted(pids: &[Pid], memory: &Memory, lately: Timestamp) -> Seen<Descriptors> {
+    let open = |pid: &Pid| memory.looks.descriptors(*pid, lately);
+    let mut all = pids.iter().filter_map(open);
+    all.find(|(_, open)| u64::from(open.open) >= open.most)
+        .cloned()
 }
 
 /// An upstream that let go only after the gateway had given up was there until then.
@@ -188,7 +229,7 @@ pub fn judge(evidence: &Evidence, attempt: &Attempt) -> Judgement {
 pub fn sentence(evidence: &Evidence, attempt: &Attempt, memory: &Memory) -> String {
     let stall = &evidence.stall;
     let who = stall.server.as_ref().map_or_else(
-        || format!("the upstream {}", attempt.flow.remote),
+        || format!("the upstream {}", attempt.flow.target()),
         |task| label(&memory.processes.who(task, attempt.at)),
     );
     let waited = attempt.began().map_or_else(String::new, |began| {
@@ -201,7 +242,11 @@ pub fn sentence(evidence: &Evidence, attempt: &Attempt, memory: &Memory) -> Stri
     let doing = doing.unwrap_or_default();
     match stall.reached(attempt, evidence.other_end.as_ref()) {
         Some(Reached::Queue) => {
-            let queue = stall.queue.as_ref().map(|(_, queue)| depth(queue));
+            let queue = stall.queue.as_ref();
+            let queue = queue.map(|(_, queue)| depth(queue.queued, queue.limit));
+            let path = stall.path.as_ref();
+            let path = path.map(|(_, path)| depth(path.queued, path.limit));
+            let queue = queue.or(path);
             let full = stall.full.as_ref().map(|(_, full)| used(full));
             let why = full.map_or(doing, |full| format!("; {full}"));
             format!(
@@ -210,7 +255,13 @@ pub fn sentence(evidence: &Evidence, attempt: &Attempt, memory: &Memory) -> Stri
             )
         }
         Some(Reached::Process) | None => {
-            let unread = stall.peer.as_ref().map_or(0, |(_, peer)| peer.unread);
+            let unread = stall.peer.as_ref().map(|(_, peer)| peer.unread);
+            let behind_a_path = attempt.flow.path.is_some();
+            let unread = unread.unwrap_or(if behind_a_path {
+                attempt.flow.unread
+            } else {
+                0
+            });
             let read = match unread {
                 0 => "had the request and sent nothing until the gateway gave up".to_owned(),
                 bytes => {
@@ -222,8 +273,7 @@ pub fn sentence(evidence: &Evidence, attempt: &Attempt, memory: &Memory) -> Stri
     }
 }
 
-fn depth(queue: &Queue) -> String {
-    let (queued, limit) = (queue.queued, queue.limit);
+fn depth(queued: u32, limit: u32) -> String {
     format!("; {queued} connections waited so, of {limit} that may")
 }
 

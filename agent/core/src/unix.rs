@@ -60,6 +60,17 @@ pub struct Call {
     pub remote: Option<std::net::SocketAddr>,
 }
 
+/// Of a UNIX connection: its other end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Served {
+    /// Who last accepted, read or wrote there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Task>,
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served_at: Option<Timestamp>,
+}
+
 /// A process dials UNIX sockets, while nobody watches them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dialler {
@@ -98,6 +109,9 @@ pub struct Looked {
     /// The queue's limit.
     #[serde(default)]
     pub limit: u32,
+    /// Processes that hold the listener, as far as /proc showed.
+    #[serde(default)]
+    pub holders: Vec<Pid>,
 }
 
 /// What a dial is for: an address, or a path.
@@ -140,7 +154,7 @@ pub fn other_end(attempt: &Attempt, processes: &Processes) -> Option<OtherEnd> {
     let flow = &attempt.flow;
     flow.path.as_ref()?;
     let (how, at) = match (flow.reset_at, flow.fin_at) {
-        (Some(at), _) if flow.server.is_none() => (How::Queued, at),
+        (Some(at), _) if flow.served.server.is_none() => (How::Queued, at),
         (Some(at), _) => (How::Unread, at),
         (None, Some(at)) => (How::Fin, at),
         (None, None) => return None,
@@ -148,7 +162,7 @@ pub fn other_end(attempt: &Attempt, processes: &Processes) -> Option<OtherEnd> {
     // The closer is not told of: it is taken for who used the connection last, unless that one was
     // long gone.
     let alive = flow.opened_at.unwrap_or_default();
-    let server = flow.server.as_ref();
+    let server = flow.served.server.as_ref();
     let ended = server.and_then(|server| processes.ending(server.pid, alive));
     if ended.is_some_and(|ending| at.since(ending.at) > LEAVING) {
         return None;
@@ -167,8 +181,8 @@ pub fn other_end(attempt: &Attempt, processes: &Processes) -> Option<OtherEnd> {
         cookie: Cookie(flow.cookie.0 | 1),
         role: Role::Accepted,
         how,
-        task: flow.server.clone(),
-        owner: flow.server.clone(),
+        task: flow.served.server.clone(),
+        owner: flow.served.server.clone(),
         fin_at: None,
         reset_at: None,
         said_at: flow.heard_at,
@@ -299,7 +313,8 @@ impl Calls {
     }
 
     /// What the path was, looked at first after this dial.
-    fn looked(&self, attempt: &Attempt) -> Option<(Timestamp, Looked)> {
+    #[must_use]
+    pub fn looked(&self, attempt: &Attempt) -> Option<(Timestamp, Looked)> {
         let path = attempt.flow.path.clone()?;
         let until = attempt.at.plus(AT_ONCE);
         let from = (attempt.pid, path.clone(), attempt.at);

@@ -1,10 +1,13 @@
 //! The words for UNIX upstreams and for calls of the gateway that failed.
 
-use crate::amounts::{bare, errno};
+use crate::amounts::{bare, errno, label};
+use crate::attempts::Attempt;
 use crate::cause::Cause;
 use crate::evidence::Evidence;
+use crate::memory::Memory;
 use crate::units::Timestamp;
 use crate::unix::{Looked, Standing, Which};
+use crate::unix_listeners::Former;
 
 /// Whether this file has the cause's sentence.
 pub const fn is_ours(cause: Cause) -> bool {
@@ -44,6 +47,17 @@ pub fn sentence(evidence: &Evidence, cause: Cause) -> String {
         }
         None => format!("the queue of {path} is full"),
     }
+}
+
+/// Who listened there lives, and nobody does any more.
+pub fn closed(attempt: &Attempt, former: Option<&Former>, memory: &Memory) -> String {
+    let pid = former.map(|former| former.pid).unwrap_or_default();
+    let task = memory.processes.task(pid);
+    format!(
+        "{} listened on {}, still runs, and no longer listens there",
+        label(&memory.processes.who(&task, attempt.at)),
+        attempt.flow.target()
+    )
 }
 
 /// The call that failed, and how.

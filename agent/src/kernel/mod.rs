@@ -162,6 +162,7 @@ const KINDS: &[(u16, &str)] = &[
     (kind::UNIX_DIAL, "unix-dial"),
     (kind::CALL, "call"),
     (kind::UNIX_DIALLER, "unix-dialler"),
+    (kind::UNIX_LISTENER, "unix-listener"),
     (kind::LOOKUP, "lookup"),
 ];
 

@@ -105,7 +105,11 @@ impl Looker {
             .collect();
         places.extend(self.place(proc::netns(pid)?));
         places.extend(self.place(proc::netns(Pid(std::process::id()))?));
-        paths::look(pid, path, &places)
+        let (looked, listener) = paths::look(pid, path, &places)?;
+        Some(Looked {
+            holders: self.who_holds(listener),
+            ..looked
+        })
     }
 
     /// A process that lives in a namespace, through which it is entered.

@@ -30,6 +30,8 @@ const MESSAGE: usize = 16;
 /// A listening UNIX socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Bound {
+    /// The socket's own inode.
+    socket: u32,
     /// The file's inode, 0 of an abstract one.
     inode: u32,
     /// As it was bound, without an abstract one's first NUL.
@@ -38,28 +40,56 @@ struct Bound {
     limit: u32,
 }
 
-/// Looks, in these network namespaces; nothing where it cannot be said.
-pub fn look(pid: Pid, path: String, places: &[(Pid, Netns)]) -> Option<Looked> {
-    let (standing, queued, limit) = match path.strip_prefix('@') {
-        Some(name) => abstract_name(name, places)?,
+/// Looks, in these network namespaces; nothing where it cannot be said. With it, the inode of the
+/// listening socket, 0 where nothing listens.
+pub fn look(pid: Pid, path: String, places: &[(Pid, Netns)]) -> Option<(Looked, u64)> {
+    let (standing, bound) = match path.strip_prefix('@') {
+        Some(name) => abstract_name(name, places),
         None => file(pid, &path, places)?,
     };
-    Some(Looked {
+    let bound = bound.as_ref();
+    let looked = Looked {
         pid,
         path,
         standing,
-        queued,
-        limit,
-    })
+        queued: bound.map_or(0, |bound| bound.queued),
+        limit: bound.map_or(0, |bound| bound.limit),
+        holders: Vec::new(),
+    };
+    Some((looked, bound.map_or(0, |bound| bound.socket.into())))
 }
 
-type State = (Standing, u32, u32);
+/// A listener's path, and its inode.
+pub type Listening = (String, u64);
+
+/// Every listening UNIX socket of a namespace.
+pub fn listeners(place: (Pid, Netns)) -> Vec<Listening> {
+    let bounds = within(place, dump).unwrap_or_default();
+    let named = bounds.into_iter().filter(|bound| !bound.name.is_empty());
+    let path = |bound: &Bound| {
+        let mark = if bound.inode == 0 { "@" } else { "" };
+        let name = match bound.inode {
+            0 => &bound.name[..],
+            _ => bound
+                .name
+                .split(|byte| *byte == 0)
+                .next()
+                .unwrap_or_default(),
+        };
+        format!("{mark}{}", name.escape_ascii())
+    };
+    named
+        .map(|bound| (path(&bound), bound.socket.into()))
+        .collect()
+}
+
+type State = (Standing, Option<Bound>);
 
 fn file(pid: Pid, path: &str, places: &[(Pid, Netns)]) -> Option<State> {
     let metadata = match fs::metadata(seen_by(pid, path)) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Some((Standing::Missing, 0, 0));
+            return Some((Standing::Missing, None));
         }
         Err(_) => return None,
     };
@@ -70,24 +100,24 @@ fn file(pid: Pid, path: &str, places: &[(Pid, Netns)]) -> Option<State> {
         .is_socket()
         .then(|| listener(is_it, places))
         .flatten();
-    let (standing, queued, limit) = standing(bound.as_ref());
     if is_denied(pid, &seen_by(pid, path), &metadata) == Some(true) {
-        return Some((Standing::Denied, queued, limit));
+        return Some((Standing::Denied, bound));
     }
-    Some((standing, queued, limit))
+    Some((standing(bound.as_ref()), bound))
 }
 
-fn abstract_name(name: &str, places: &[(Pid, Netns)]) -> Option<State> {
+fn abstract_name(name: &str, places: &[(Pid, Netns)]) -> State {
     let is_it = |bound: &Bound| bound.inode == 0 && bound.name.escape_ascii().to_string() == name;
-    Some(standing(listener(is_it, places).as_ref()))
+    let bound = listener(is_it, places);
+    (standing(bound.as_ref()), bound)
 }
 
-fn standing(bound: Option<&Bound>) -> State {
+fn standing(bound: Option<&Bound>) -> Standing {
     match bound {
-        None => (Standing::Stale, 0, 0),
+        None => Standing::Stale,
         // The kernel lets one more wait than the limit says (`unix_recvq_full`).
-        Some(bound) if bound.queued > bound.limit => (Standing::Full, bound.queued, bound.limit),
-        Some(bound) => (Standing::Open, bound.queued, bound.limit),
+        Some(bound) if bound.queued > bound.limit => Standing::Full,
+        Some(_) => Standing::Open,
     }
 }
 
@@ -158,6 +188,7 @@ fn request() -> [u8; ASKING] {
 /// `struct unix_diag_msg` and its attributes (`struct rtattr`).
 fn bound(message: &[u8]) -> Option<Bound> {
     let mut bound = Bound {
+        socket: u32_at(message, 4)?,
         inode: 0,
         name: Vec::new(),
         queued: 0,
@@ -194,9 +225,8 @@ mod tests {
         let path = std::env::temp_dir().join(format!("probe502-path-{}", std::process::id()));
         let text = path.to_str().expect("text").to_owned();
         let at = || {
-            look(own().0, text.clone(), &[own()])
-                .expect("seen")
-                .standing
+            let (looked, _) = look(own().0, text.clone(), &[own()]).expect("seen");
+            looked.standing
         };
         assert_eq!(at(), Standing::Missing);
         let listener = UnixListener::bind(&path).expect("bound");
@@ -216,9 +246,8 @@ mod tests {
         let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("a name");
         let listener = UnixListener::bind_addr(&address).expect("bound");
         let at = || {
-            look(own().0, format!("@{name}"), &[own()])
-                .expect("seen")
-                .standing
+            let (looked, _) = look(own().0, format!("@{name}"), &[own()]).expect("seen");
+            looked.standing
         };
         assert_eq!(at(), Standing::Open);
         drop(listener);

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use probe502_core::event::{Listener, Task};
+use probe502_core::event::{Listener, Task, UnixListener};
 use probe502_core::units::{Cookie, Netns, Pid};
 
+use super::paths::{self, Listening};
 use super::{diag, proc};
 
 /// Every listening TCP socket of the host whose owner /proc shows.
@@ -34,6 +35,36 @@ pub fn listeners() -> Vec<Listener> {
                 limit: bound.limit,
                 before: true,
             });
+        }
+    }
+    found
+}
+
+/// Every listening UNIX socket of the host that has a path and whose owner /proc shows.
+pub fn unix_listeners() -> Vec<UnixListener> {
+    let pids = proc::pids();
+    let mut places = BTreeMap::new();
+    for pid in &pids {
+        if let Some(netns) = proc::netns(*pid) {
+            places.entry(netns).or_insert(*pid);
+        }
+    }
+    let listening = |(netns, pid): (&Netns, &Pid)| (*netns, paths::listeners((*pid, *netns)));
+    let all: Vec<(Netns, Vec<Listening>)> = places.iter().map(listening).collect();
+    let inodes = all.iter().flat_map(|(_, found)| found);
+    let wanted = inodes.map(|(_, inode)| *inode).collect();
+    let holders = holders(&pids, Some(&wanted));
+    let mut found = Vec::new();
+    for (netns, listening) in all {
+        for (path, inode) in listening {
+            let held = holders.get(&inode).map_or(&[][..], Vec::as_slice);
+            let tasks: Vec<Task> = held.iter().copied().filter_map(proc::task).collect();
+            found.extend(owner(&tasks).map(|task| UnixListener {
+                netns,
+                pid: task.pid,
+                path,
+                before: true,
+            }));
         }
     }
     found

@@ -5,6 +5,7 @@ use crate::asking::Wish;
 use crate::event::{Fact, Flow, Process, Role, Task};
 use crate::units::{Pid, Timestamp};
 use crate::unix::Call;
+use crate::unix_listeners::UnixListener;
 
 impl Correlator {
     /// Facts that only UNIX sockets and failed calls have.
@@ -12,10 +13,17 @@ impl Correlator {
         if let Fact::Dialler(dialler) = fact {
             self.dials_unix(at, dialler.pid);
         } else if let Fact::Looked(looked) = fact {
+            self.asking.about_path(at, &looked, &self.memory.processes);
             self.memory.unix.look(at, looked);
         } else if let Fact::Call(call) = fact {
             self.call_failed(at, call);
         }
+    }
+
+    /// Who listens on a path.
+    pub(super) fn listens_on_a_path(&mut self, at: Timestamp, listener: UnixListener) {
+        self.asking.name(at, listener.pid, &self.memory.processes);
+        self.memory.unix_listeners.see(at, listener);
     }
 
     /// A dialled connection was told of. Where a UNIX dial failed, the path is looked at once, and

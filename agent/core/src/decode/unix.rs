@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 
 use probe502_common as records;
-use records::call;
+use records::{call, kind};
 use zerocopy::FromZeros as _;
 
-use super::{DecodeError, address, checked, known, task, told};
-use crate::event::{Flow, How, Role};
-use crate::units::{Cookie, Errno, Timestamp};
-use crate::unix::{Call, Which};
+use super::{DecodeError, address, checked, known, moment, task, told};
+use crate::event::{Flow, How, Role, UnixListener};
+use crate::units::{Cookie, Errno, Netns, Pid, Timestamp};
+use crate::unix::{Call, Served, Which};
 
 /// `enum` of address families (`linux/socket.h`).
 const AF_UNIX: u16 = 1;
@@ -18,12 +18,29 @@ const AF_INET6: u16 = 10;
 
 pub(super) fn flow(record: &records::UnixFlow) -> Result<Flow, DecodeError> {
     let flow = told(&checked(record.flow)?)?;
+    // What still waits is told of by whoever answers, and is its asker's.
+    let ended = record.flow.header.kind == kind::UNIX_ENDED;
+    let asker = flow.owner.clone().filter(|_| ended);
+    let task = flow.task.clone().or(asker);
     Ok(Flow {
         path: Some(path(&record.path, record.path_length)),
-        server: known(&record.server),
+        served: Served {
+            server: known(&record.server),
+            served_at: moment(record.served_at),
+        },
         unread: record.unread,
+        task,
         ..flow
     })
+}
+
+pub(super) fn listener(record: &records::UnixListener) -> UnixListener {
+    UnixListener {
+        netns: Netns(record.header.netns),
+        pid: Pid(record.pid),
+        path: path(&record.path, record.path_length),
+        before: false,
+    }
 }
 
 /// A dial that failed is an attempt that ended as it began.

@@ -1,14 +1,21 @@
 //! Dials that fail within the gateway's own host: UNIX sockets, and calls for which it lacks something.
 
-use super::{Judgement, inferred, proven};
+use super::{Judgement, died, inferred, proven};
 use crate::attempts::Attempt;
+use crate::cause::Cause;
 use crate::evidence::Evidence;
 use crate::unix;
 
-/// A UNIX dial that failed.
+/// A UNIX dial that failed. No hook tells of a UNIX listener's end: that its owner's death or close
+/// was that end is concluded.
 pub(super) fn dialled(evidence: &Evidence, attempt: &Attempt) -> Option<Judgement> {
     let (cause, confidence) = unix::dial(attempt, evidence.looked.as_ref())?;
-    Some(Judgement { cause, confidence })
+    let former = evidence.former.as_ref();
+    Some(match former.map(|former| &former.ending) {
+        Some(Some(ending)) if cause == Cause::UnixNoListener => inferred(died(ending).cause),
+        Some(None) if cause == Cause::UnixNoListener => inferred(Cause::ListenerClosed),
+        Some(_) | None => Judgement { cause, confidence },
+    })
 }
 
 /// A call of the gateway's that failed for want of something of its own.

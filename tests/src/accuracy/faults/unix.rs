@@ -1,7 +1,7 @@
 //! Upstreams behind UNIX sockets.
 
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +28,24 @@ pub(super) const FAULTS: &[Fault] = &[
         "unix-left-over",
         truth(&["unix.no-listener"], DIAL),
         |_, _| left_over(),
+    )
+    .only(dials_unix),
+    Fault::new(
+        "unix-listener-killed",
+        truth(&["process.killed.by-user"], DIAL),
+        |_, _| listener_killed(),
+    )
+    .only(dials_unix),
+    Fault::new(
+        "unix-closed-by-its-owner",
+        truth(&["listener.closed"], DIAL),
+        |luck, _| closed(luck),
+    )
+    .only(dials_unix),
+    Fault::new(
+        "unix-never-accepted",
+        truth(&["listener.not-accepting"], SILENCE),
+        |_, _| never_accepted(),
     )
     .only(dials_unix),
     Fault::new("unix-denied", truth(&["unix.denied"], DIAL), |_, _| {
@@ -150,15 +168,49 @@ fn missing() -> Result<Cast> {
     }))
 }
 
+/// A file that has been there since before anyone watched.
 fn left_over() -> Result<Cast> {
+    let folder = Folder::make()?;
+    let path = folder.path("app.sock");
+    drop(UnixDatagram::bind(&path)?);
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777))?;
+    Ok(Cast::unix(path, move |door| {
+        let _alive = &folder;
+        door.get("/left-over")
+    }))
+}
+
+fn listener_killed() -> Result<Cast> {
     let (folder, path, mut upstream) = faulty(&["--share", "threads"])?;
     Ok(Cast::unix(path, move |door| {
         let _alive = &folder;
         meet(door)?;
-        upstream.order("close", "closed")?;
         signal(upstream.running.pid(), "KILL")?;
         upstream.running.wait(Duration::from_secs(5))?;
         door.get("/left-over")
+    }))
+}
+
+fn closed(luck: &mut Luck) -> Result<Cast> {
+    let (folder, path, mut upstream) = faulty(&["--share", "threads", "--idle", "0.1"])?;
+    let pause = luck.pause(200, 1000);
+    Ok(Cast::unix(path, move |door| {
+        let _alive = &folder;
+        meet(door)?;
+        upstream.order("close", "closed")?;
+        std::thread::sleep(pause);
+        door.get("/refused")
+    }))
+}
+
+/// Stopped (SIGSTOP) once its idle connections have gone.
+fn never_accepted() -> Result<Cast> {
+    let (folder, path, upstream) = faulty(&["--share", "threads", "--idle", "0.1"])?;
+    Ok(Cast::unix(path, move |door| {
+        let _alive = &folder;
+        meet(door)?;
+        signal(upstream.running.pid(), "STOP")?;
+        door.get("/unaccepted")
     }))
 }
 
