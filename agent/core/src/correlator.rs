@@ -115,16 +115,8 @@ impl Correlator {
             Fact::Lookup(lookup) => self.memory.lookups.insert(at, lookup.pid, lookup),
             Fact::OomReport(report) => self.memory.processes.report(at, report),
             Fact::Process(process) => self.met(at, process),
-            Fact::Peer(peer) => {
-                let processes = &self.memory.processes;
-                self.asking.about_peer(at, &peer, processes);
-                self.memory.looks.see_peer(at, peer);
-            }
-            Fact::Queue(queue) => {
-                let processes = &self.memory.processes;
-                self.asking.about_queue(at, &queue, processes);
-                self.memory.see_queue(at, queue);
-            }
+            Fact::Peer(peer) => self.peer_seen(at, peer),
+            Fact::Queue(queue) => self.queue_seen(at, queue),
             Fact::Doing(doing) => self.memory.looks.see_doing(at, doing),
             Fact::Descriptors(open) => self.memory.looks.see_descriptors(at, open),
             Fact::Ports(ports) => self.memory.looks.see_ports(at, ports),

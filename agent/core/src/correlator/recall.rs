@@ -7,9 +7,22 @@ use crate::asking::Wish;
 use crate::connections::names_of_accepted;
 use crate::evidence::{Evidence, Failure};
 use crate::joining::{Answer, Joined};
+use crate::looks::{Peer, Queue};
 use crate::units::{Pid, Timestamp};
 
 impl Correlator {
+    /// An upstream's end was looked at.
+    pub(super) fn peer_seen(&mut self, at: Timestamp, peer: Peer) {
+        self.asking.about_peer(at, &peer, &self.memory.processes);
+        self.memory.looks.see_peer(at, peer);
+    }
+
+    /// An accept queue was looked at.
+    pub(super) fn queue_seen(&mut self, at: Timestamp, queue: Queue) {
+        self.asking.about_queue(at, &queue, &self.memory.processes);
+        self.memory.see_queue(at, queue);
+    }
+
     /// Asks what would explain an answer that was joined late; until when it then waits.
     pub(super) fn ask(&mut self, waiting: &mut Waiting, now: Timestamp) -> Option<Timestamp> {
         if std::mem::replace(&mut waiting.asked, true) {
