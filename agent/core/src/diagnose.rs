@@ -176,8 +176,11 @@ fn chosen(attempt: &Attempt, end: &OtherEnd) -> Judgement {
     let partial = flow.heard_bytes > 0;
     // In another protocol an answer's parts, and a request that has not come, cannot be told.
     let opaque = !is_http(flow) && (partial || end.flow.heard_bytes == 0);
+    // A UNIX message that was read before its hook ran left no bytes to look at.
+    let unseen = flow.path.is_some() && !partial && flow.heard_at > flow.said_at;
     match (end.flow.how, partial) {
         (How::Open | How::Released | How::Queued, _) => UNEXPLAINED,
+        (How::Fin | How::Unread | How::Linger, _) if unseen => UNEXPLAINED,
         (How::Fin | How::Unread | How::Linger, _) if opaque && !raced(end) => UNEXPLAINED,
         (How::Fin | How::Unread | How::Linger, true) => proven(Cause::AppClosedMidHeader),
         (How::Linger, false) => proven(Cause::AppResetLinger),
