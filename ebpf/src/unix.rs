@@ -183,10 +183,8 @@ fn make(accepted: u64) -> Option<&'static mut UnixConnection> {
     Some(made)
 }
 
-/// The dialling end wrote: its task runs.
-#[inline(never)]
-fn asked(known: &mut UnixConnection, accepted: Sock) {
-    let packet = accepted.last_received();
+/// The dialling end writes, or tries to: a turn of its own begins unless it is in one.
+fn speaks(known: &mut UnixConnection) -> &mut Connection {
     let connection = &mut known.connection;
     connection.spoke_at = connection::now();
     if turns::begins(connection, known.received) {
@@ -194,6 +192,14 @@ fn asked(known: &mut UnixConnection, accepted: Sock) {
         messages::begin(connection, tid, known.received, known.written);
         connection.said_head_length = 0;
     }
+    connection
+}
+
+/// The dialling end wrote: its task runs.
+#[inline(never)]
+fn asked(known: &mut UnixConnection, accepted: Sock) {
+    let packet = accepted.last_received();
+    let connection = speaks(known);
     if let Some(packet) = packet {
         let used = connection.said_head_length;
         connection.said_head_length += append(packet, &mut connection.said_head, used);
@@ -289,13 +295,7 @@ fn read(socket: *const c_void, length: i32, flags: i32) -> Option<()> {
 fn not_written(socket: *const c_void, error: i32) -> Option<()> {
     let sock = unix_stream(socket)?;
     let known = known(sock.0.unix_peer()).filter(|known| known.dialled == sock.0.number())?;
-    let connection = &mut known.connection;
-    connection.spoke_at = connection::now();
-    if turns::begins(connection, known.received) {
-        let tid = bpf_get_current_pid_tgid() as u32;
-        messages::begin(connection, tid, known.received, known.written);
-        connection.said_head_length = 0;
-    }
+    speaks(known);
     let_go(known, error);
     None
 }
