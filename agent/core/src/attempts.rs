@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::diagnose::IDLE_MS;
-use crate::event::{Flow, How, Role};
+use crate::event::{Flow, How};
 use crate::http;
 use crate::recent::Recent;
+use crate::timers::idle;
 use crate::tls;
 use crate::units::{Cookie, Pid, Timestamp};
 use crate::unix::{Call, is_noise};
@@ -78,6 +78,13 @@ impl Attempt {
     #[must_use]
     pub fn is_unconnected(&self) -> bool {
         !self.flow.established
+    }
+
+    /// Whether the upstream spoke first, and the gateway hung up before it asked: as Go does with what
+    /// it did not ask for, and as a health check does.
+    #[must_use]
+    pub fn is_unasked(&self) -> bool {
+        self.flow.established && self.flow.said == 0 && self.flow.heard_bytes > 0
     }
 
     /// Whether it looks as if nothing went wrong: it counts only where nothing else explains.
@@ -203,22 +210,6 @@ fn ends_unread(flow: &Flow) -> bool {
     flow.unread > 0 && read + LOOK < u64::from(flow.scanned)
 }
 
-/// For how long a pooled connection had been idle when an idle timer, its holder's or the other
-/// end's, closed it; `None` where something else did. Nothing failed on it.
-#[must_use]
-pub fn idle(at: Timestamp, flow: &Flow) -> Option<Duration> {
-    let silent = Duration::from_millis(flow.quiet_ms.min(flow.unheard_ms).into());
-    let closed = at.since(flow.fin_at.unwrap_or(at));
-    let idle = silent.saturating_sub(closed);
-    let is_served = flow.said > 0
-        && flow.heard_bytes > 0
-        && http::request_line(&flow.said_head).is_some()
-        && http::fault(&flow.heard_head).is_none()
-        && is_header_complete(flow) != Some(false);
-    let is_closed = flow.role == Role::Dialled && flow.how == How::Fin && flow.error.0 == 0;
-    (is_served && is_closed && idle.as_millis() >= u128::from(IDLE_MS)).then_some(idle)
-}
-
 /// Attempts that no answer has taken yet.
 #[derive(Debug)]
 pub struct Attempts {
@@ -266,6 +257,7 @@ impl Attempts {
         // Nothing was asked on it and nothing went wrong: a spare connection.
         let is_spare = flow.established
             && flow.said == 0
+            && flow.heard_bytes == 0
             && !flow.late
             && !(flow.fin_heard || flow.reset_heard || flow.error.0 != 0);
         if !is_spare && idle(at, &flow).is_none() {

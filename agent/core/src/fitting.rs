@@ -47,13 +47,17 @@ pub fn follows(first: &Attempt, next: &Attempt) -> bool {
 /// ended as the answer left. Another request's may lie within a long one's time.
 #[must_use]
 pub fn is_near(answer: &Answer, attempt: &Attempt) -> bool {
+    is_prompt(answer, attempt) && answer.at.since(attempt.at) <= NEAR
+}
+
+/// Whether an attempt began as the request came.
+fn is_prompt(answer: &Answer, attempt: &Attempt) -> bool {
     let waited = match (arrival(answer), attempt.began()) {
         (Some(arrived), Some(began)) => began.since(arrived),
         (_, _) => Duration::ZERO,
     };
     let outstanding = arrival(answer).map_or(Duration::ZERO, |arrived| answer.at.since(arrived));
-    let soon = waited <= BEGUN || waited <= outstanding / 2;
-    soon && answer.at.since(attempt.at) <= NEAR
+    waited <= BEGUN || waited <= outstanding / 2
 }
 
 /// Whether an attempt lies within the request: begun after it arrived, ended by `until`.
@@ -70,6 +74,8 @@ pub fn fits(answer: &Answer, attempt: &Attempt, until: Timestamp) -> bool {
     // What is let go of after the answer began before it, and failed before it.
     let failed = attempt.at <= answer.at || failed_by(attempt, answer.at) || waits(answer, attempt);
     let meant = !attempt.is_glimpse() || answer.at.since(attempt.at) <= AT_ONCE;
+    // A health check is no request's, however long one waits in a queue.
+    let meant = meant && (!attempt.is_unasked() || is_prompt(answer, attempt));
     meant && status_fits && after && begun && attempt.at <= until && failed
 }
 

@@ -126,7 +126,7 @@ pub fn join_at_once(answer: &Answer, attempts: &mut Attempts) -> Option<Joined> 
 fn is_sure(answer: &Answer, own: &Attempt) -> bool {
     match line(answer, own) {
         Line::Same => true,
-        Line::Unseen => answer.manner.orderly,
+        Line::Unseen => answer.manner.orderly && !own.is_unasked(),
         Line::Differs => false,
     }
 }
@@ -200,7 +200,7 @@ pub fn join_late(answer: &Answer, attempts: &mut Attempts, now: Timestamp) -> Op
         } else {
             Join::TaskOrder
         };
-        let ambiguous = held_up(answer, own);
+        let ambiguous = held_up(answer, own) || own.is_unasked();
         return Some(take(answer, attempts, (own.number, by, ambiguous), now));
     }
     // Time alone shows no gateway in who closes without a word.

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::attempts::idle;
+use crate::attempts::is_header_complete;
 use crate::event::{Flow, How, Role, Task};
+use crate::http;
 use crate::listeners::Listeners;
 use crate::processes::Processes;
 use crate::recent::Recent;
@@ -179,6 +180,22 @@ fn expired(at: Timestamp, flow: &Flow, processes: &Processes) -> bool {
         && !left
         && !flow.dying
         && !stopping
+}
+
+/// For how long a pooled connection had been idle when an idle timer, its holder's or the other
+/// end's, closed it; `None` where something else did. Nothing failed on it.
+#[must_use]
+pub fn idle(at: Timestamp, flow: &Flow) -> Option<Duration> {
+    let silent = Duration::from_millis(flow.quiet_ms.min(flow.unheard_ms).into());
+    let closed = at.since(flow.fin_at.unwrap_or(at));
+    let idle = silent.saturating_sub(closed);
+    let is_served = flow.said > 0
+        && flow.heard_bytes > 0
+        && http::request_line(&flow.said_head).is_some()
+        && http::fault(&flow.heard_head).is_none()
+        && is_header_complete(flow) != Some(false);
+    let is_closed = flow.role == Role::Dialled && flow.how == How::Fin && flow.error.0 == 0;
+    (is_served && is_closed && idle.as_millis() >= u128::from(IDLE_MS)).then_some(idle)
 }
 
 fn add<K: Ord + Clone>(to: &mut Recent<K, Vec<u64>>, at: Timestamp, key: K, idle: u64) {
