@@ -30,7 +30,12 @@ pub fn facts(evidence: &Evidence, memory: &Memory) -> Vec<Fact> {
         tried(attempt, &mut lines);
     }
     if let Some(end) = &evidence.other_end {
-        left(end, memory, &mut lines);
+        left(
+            end,
+            evidence.deciding().is_some_and(broke_off),
+            memory,
+            &mut lines,
+        );
     }
     if let Some(ending) = &evidence.ending {
         ended(ending, memory, &mut lines);
@@ -54,15 +59,7 @@ pub fn facts(evidence: &Evidence, memory: &Memory) -> Vec<Fact> {
     }
     lines.extend(stalled::lines(&evidence.stall, memory));
     asked(evidence, &mut lines);
-    for failure in &evidence.failures {
-        let why = failure
-            .cause
-            .map_or(crate::amounts::symptom(failure.symptom), |it| it.id());
-        lines.push((
-            failure.at,
-            format!("an earlier attempt at {} failed: {why}", failure.upstream),
-        ));
-    }
+    failed_before(evidence, &mut lines);
     if let (Some(id), Some(attempt)) = (&evidence.inner, evidence.deciding()) {
         lines.push((
             attempt.at,
@@ -78,6 +75,19 @@ pub fn facts(evidence: &Evidence, memory: &Memory) -> Vec<Fact> {
         fact,
     };
     lines.into_iter().map(fact).collect()
+}
+
+/// The failures that had put the upstreams down.
+fn failed_before(evidence: &Evidence, lines: &mut Lines) {
+    for failure in &evidence.failures {
+        let why = failure
+            .cause
+            .map_or(crate::amounts::symptom(failure.symptom), |it| it.id());
+        lines.push((
+            failure.at,
+            format!("an earlier attempt at {} failed: {why}", failure.upstream),
+        ));
+    }
 }
 
 fn asked(evidence: &Evidence, lines: &mut Lines) {
@@ -143,7 +153,12 @@ fn tried(attempt: &Attempt, lines: &mut Lines) {
     lines.push((attempt.at, line));
 }
 
-fn left(end: &OtherEnd, memory: &Memory, lines: &mut Lines) {
+/// Whether the gateway had a part of an answer, and no more came.
+fn broke_off(attempt: &Attempt) -> bool {
+    matches!(attempt.symptom(), Symptom::Eof | Symptom::Reset) && attempt.flow.heard_bytes > 0
+}
+
+fn left(end: &OtherEnd, midway: bool, memory: &Memory, lines: &mut Lines) {
     let flow = &end.flow;
     let who = flow.task.as_ref().map_or_else(
         || "the kernel".to_owned(),
@@ -151,6 +166,7 @@ fn left(end: &OtherEnd, memory: &Memory, lines: &mut Lines) {
     );
     let dying = if flow.dying { "the dying " } else { "" };
     let how = match flow.how {
+        How::Fin if midway => "closed the connection in the middle of its answer",
         How::Fin if flow.heard_bytes == 0 && flow.said > 0 => {
             "closed the connection with no request outstanding"
         }
@@ -170,7 +186,8 @@ fn left(end: &OtherEnd, memory: &Memory, lines: &mut Lines) {
         String::new()
     };
     lines.push((end.at, format!("{dying}{who} {how}{unread}")));
-    if raced(end)
+    if !midway
+        && raced(end)
         && let Some(said) = flow.said_at
     {
         lines.push((

@@ -60,7 +60,8 @@ pub fn fault(head: &Head) -> Option<String> {
         return Some(fault);
     }
     let mut length = None;
-    for line in head.0.split_inclusive(|byte| *byte == b'\n').skip(1) {
+    let lines = head.0.split_inclusive(|byte| *byte == b'\n');
+    for (number, line) in (1..).zip(lines).skip(1) {
         let Some(line) = line.strip_suffix(b"\n") else {
             break;
         };
@@ -69,7 +70,7 @@ pub fn fault(head: &Head) -> Option<String> {
             break;
         }
         if let Some(fault) = line_fault(line, &mut length) {
-            return Some(fault);
+            return Some(format!("its line {number} {fault}"));
         }
     }
     None
@@ -100,34 +101,34 @@ fn status_line_fault(bytes: &[u8]) -> Option<String> {
     }
 }
 
-fn line_fault(line: &[u8], length: &mut Option<Vec<u8>>) -> Option<String> {
+fn line_fault(line: &[u8], length: &mut Option<Vec<u8>>) -> Option<&'static str> {
     // A gateway may answer 502 to it, and nginx does (RFC 9112, 5.2).
     if matches!(line.first(), Some(b' ' | b'\t')) {
-        return Some("a header line is folded".to_owned());
+        return Some("is a folded header");
     }
     let Some(colon) = line.iter().position(|byte| *byte == b':') else {
-        return Some("a header line has no colon".to_owned());
+        return Some("has no colon");
     };
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     if name.is_empty() {
-        return Some("a header line has no name".to_owned());
+        return Some("has no name before its colon");
     }
     if !name.iter().all(|byte| token(*byte)) {
-        return Some("a header's name has a character that no name may have".to_owned());
+        return Some("has a name with a character that no name may have");
     }
     if value.iter().any(|byte| matches!(byte, 0 | b'\r')) {
-        return Some("a header's value has a NUL or a bare CR".to_owned());
+        return Some("has a value with a NUL or a bare CR");
     }
     if name.eq_ignore_ascii_case(b"content-length") {
         let value = value.trim_ascii().to_vec();
         if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-            return Some("its Content-Length is not a number".to_owned());
+            return Some("says a Content-Length that is not a number");
         }
         if length
             .replace(value.clone())
             .is_some_and(|before| before != value)
         {
-            return Some("it has two Content-Lengths that differ".to_owned());
+            return Some("says another Content-Length than the one before");
         }
     }
     None
@@ -213,12 +214,12 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nno colon\r\n", "no colon"),
             ("HTTP/1.1 200 OK\r\nA: c\r\n folded\r\n", "folded"),
             ("HTTP/1.1 200 OK\r\n: x\r\n", "no name"),
-            ("HTTP/1.1 200 OK\r\na b: x\r\n", "name has a character"),
+            ("HTTP/1.1 200 OK\r\na b: x\r\n", "a name with a character"),
             ("HTTP/1.1 200 OK\r\na: \0\r\n", "NUL"),
             ("HTTP/1.1 200 OK\r\nContent-Length: x\r\n", "not a number"),
             (
                 "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n",
-                "differ",
+                "another Content-Length",
             ),
         ] {
             let fault = fault(&head(text)).unwrap();

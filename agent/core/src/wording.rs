@@ -188,7 +188,7 @@ const WORDS: [(Cause, &str, &str); Cause::ALL.len()] = [
     (
         Cause::Malformed,
         "the upstream's answer is not valid HTTP",
-        "correct the header that the evidence names",
+        "make the upstream send that line as HTTP wants it (RFC 9110, 5)",
     ),
     (
         Cause::NotHttp,
