@@ -22,6 +22,9 @@ use crate::unix::{self, Call, Looked};
 use crate::unix_listeners::Former;
 use crate::verdict::Symptom;
 
+/// Ten minutes in nanoseconds: as long as ends are remembered.
+const HISTORY: u64 = 600_000_000_000;
+
 /// One answer's evidence.
 #[derive(Debug)]
 pub struct Evidence {
@@ -362,8 +365,19 @@ fn unresolved(answer: &Answer, memory: &Memory) -> Option<(Timestamp, Unresolved
     Some((at, how, lookup.name.clone()))
 }
 
+/// Since when a lost record may have told more: of a refusal, as far back as listeners are remembered.
+fn relevant_since(answer: &Answer, deciding: Option<&Attempt>) -> Timestamp {
+    let past = Timestamp(answer.at.0.saturating_sub(HISTORY));
+    let opened = |attempt: &Attempt| attempt.flow.opened_at.or(attempt.began());
+    match deciding {
+        Some(attempt) if attempt.is_unconnected() || attempt.flow.path.is_some() => past,
+        Some(attempt) => opened(attempt).unwrap_or(past).min(answer.at).max(past),
+        None => answer.at,
+    }
+}
+
 fn complete(answer: &Answer, deciding: Option<&Attempt>, memory: &Memory) -> Complete {
-    let lost = memory.lost_around(answer.at);
+    let lost = memory.lost_within(relevant_since(answer, deciding), answer.at);
     let late = answer.flow.late || deciding.is_some_and(|attempt| attempt.flow.late);
     match (lost, late, memory.missing()) {
         (1.., _, _) => Complete::Lost(lost),

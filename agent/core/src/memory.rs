@@ -100,13 +100,13 @@ impl Memory {
         self.losses.push_back((since, at, count));
     }
 
-    /// Records lost around a moment.
+    /// Records lost in a span of time, or around it.
     #[must_use]
-    pub fn lost_around(&self, moment: Timestamp) -> u64 {
+    pub fn lost_within(&self, from: Timestamp, until: Timestamp) -> u64 {
         let near = self
             .losses
             .iter()
-            .filter(|(since, at, _)| since.since(moment) <= AROUND && moment.since(*at) <= AROUND);
+            .filter(|(since, at, _)| since.since(until) <= AROUND && from.since(*at) <= AROUND);
         near.fold(0, |sum, (_, _, count)| sum.saturating_add(*count))
     }
 

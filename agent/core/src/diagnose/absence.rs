@@ -3,6 +3,8 @@
 use super::protocol;
 use crate::cause::Cause;
 use crate::evidence::Evidence;
+use crate::processes::{Ending, Way};
+use crate::verdict::Symptom;
 
 /// When a cause rests on absence.
 #[derive(Clone, Copy)]
@@ -11,6 +13,8 @@ enum Rest {
     Never,
     /// Unless the firewall's drop was seen.
     UnlessDropped,
+    /// Unless the sender was never its parent: a master that crashes takes its workers along.
+    UnlessStranger,
     /// Its closer lives, unless the protocol itself was heard.
     UnlessHeard,
     /// Its closer lives: that is, no death of it was seen.
@@ -23,11 +27,11 @@ const RESTS: [(Cause, Rest); Cause::ALL.len()] = [
     (Cause::OomHost, Rest::Never),
     (Cause::OomUserspace, Rest::Never),
     (Cause::Crash, Rest::Never),
-    (Cause::Exit, Rest::Never),
+    (Cause::Exit, Rest::Always),
     (Cause::KilledByParent, Rest::Never),
     (Cause::KilledByRuntime, Rest::Never),
-    (Cause::KilledByUser, Rest::Never),
-    (Cause::Killed, Rest::Never),
+    (Cause::KilledByUser, Rest::UnlessStranger),
+    (Cause::Killed, Rest::Always),
     (Cause::ListenerAbsent, Rest::Always),
     (Cause::ListenerOtherPort, Rest::Always),
     (Cause::ListenerOtherAddress, Rest::Always),
@@ -49,7 +53,7 @@ const RESTS: [(Cause, Rest); Cause::ALL.len()] = [
     (Cause::ResetByMiddlebox, Rest::Always),
     (Cause::UnreachableRoute, Rest::Never),
     (Cause::UnreachableHost, Rest::Never),
-    (Cause::UnreachableIcmp, Rest::Never),
+    (Cause::UnreachableIcmp, Rest::Always),
     (Cause::Lost, Rest::Always),
     (Cause::HeaderTooBig, Rest::Never),
     (Cause::Malformed, Rest::Never),
@@ -81,12 +85,24 @@ const RESTS: [(Cause, Rest); Cause::ALL.len()] = [
 /// Whether the cause is claimed because something was not seen.
 #[must_use]
 pub fn rests_on_absence(cause: Cause, evidence: &Evidence) -> bool {
+    // Whether another had listened, or died before, is in no record of the refusal itself.
+    if evidence.symptom == Symptom::Refused && evidence.place.is_some() {
+        return true;
+    }
     match RESTS[cause as usize].1 {
         Rest::Always => true,
         Rest::Never => false,
+        Rest::UnlessStranger => evidence.ending.as_ref().is_some_and(was_parent),
         Rest::UnlessDropped => evidence.drop.is_none(),
         Rest::UnlessHeard => evidence.ending.is_none() && !protocol::is_heard(evidence),
         Rest::WhileAlive => evidence.ending.is_none(),
+    }
+}
+
+fn was_parent(ending: &Ending) -> bool {
+    match &ending.way {
+        Way::Signalled { signal, .. } => signal.sender.pid == ending.task.parent,
+        Way::Oom(_) | Way::Crash { .. } | Way::Exit(_) | Way::Killed(_) => false,
     }
 }
 
