@@ -42,7 +42,7 @@ pub struct Live {
     looker: Looker,
     recorder: Option<Recorder>,
     flushed: Instant,
-    ring_lost: u64,
+    ring_lost: BTreeMap<&'static str, u64>,
     undecoded: u64,
     /// When the ring was last drained before this turn: what is lost was lost since.
     drained: Timestamp,
@@ -72,7 +72,7 @@ impl Live {
             looker: Looker::default(),
             recorder,
             flushed: Instant::now(),
-            ring_lost: 0,
+            ring_lost: BTreeMap::new(),
             undecoded: 0,
             drained: kernel::now(),
         };
@@ -158,7 +158,7 @@ impl Live {
         let recorded = self.recorder.map(Recorder::finish).transpose();
         Ok(Totals {
             events: self.kernel.emitted(),
-            lost: self.kernel.lost() + self.undecoded,
+            lost: self.kernel.lost().values().sum::<u64>() + self.undecoded,
             recorded: recorded.context("cannot write the recording")?,
         })
     }
@@ -200,27 +200,39 @@ impl Live {
             Ok(event) => events.push(event),
             Err(_) => undecoded += 1,
         });
-        for event in events {
-            self.take_in(event)?;
-        }
         self.undecoded += undecoded;
-        let ring_lost = self.kernel.lost();
-        let newly_lost = ring_lost.saturating_sub(self.ring_lost);
-        self.ring_lost = ring_lost;
-        for (stage, count) in [("ring", newly_lost), ("decode", undecoded)] {
-            if count > 0 {
-                self.feed(
-                    now,
-                    Fact::Lost(Lost {
-                        since_at: Some(self.drained),
-                        stage: stage.to_owned(),
-                        count,
-                    }),
-                )?;
-            }
-        }
+        // Before the records that came: many answers at once do not wait for their grace.
+        self.heed_losses(now, undecoded)?;
         self.drained = now;
-        Ok(())
+        events.into_iter().try_for_each(|event| self.take_in(event))
+    }
+
+    fn heed_losses(&mut self, now: Timestamp, undecoded: u64) -> anyhow::Result<()> {
+        let lost = self.kernel.lost();
+        for (kind, count) in &lost {
+            let known = self.ring_lost.get(kind).copied().unwrap_or_default();
+            self.lose(now, ("ring", Some(kind)), count.saturating_sub(known))?;
+        }
+        self.ring_lost = lost;
+        self.lose(now, ("decode", None), undecoded)
+    }
+
+    fn lose(
+        &mut self,
+        now: Timestamp,
+        (stage, kind): (&str, Option<&str>),
+        count: u64,
+    ) -> anyhow::Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        let lost = Lost {
+            since_at: Some(self.drained),
+            stage: stage.to_owned(),
+            count,
+            kind: kind.map(str::to_owned),
+        };
+        self.feed(now, Fact::Lost(lost))
     }
 
     fn drain_log(&mut self) -> anyhow::Result<()> {
@@ -233,6 +245,7 @@ impl Live {
             // A log that fails once fails always; from here on OOM kills have no report.
             self.log = None;
             facts.push(Fact::Lost(Lost {
+                kind: None,
                 since_at: None,
                 stage: "log".to_owned(),
                 count: 1,

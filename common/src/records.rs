@@ -45,6 +45,8 @@ pub mod kind {
     pub const UNIX_LISTENER: u16 = 29;
     /// A [`Lookup`](crate::Lookup).
     pub const LOOKUP: u16 = 14;
+    /// Above all of them: where the counts of lost records begin.
+    pub const LOST: u16 = 32;
 }
 
 /// Which end of a connection a socket is.

@@ -4,6 +4,7 @@ use aya_ebpf::{
     macros::map,
     maps::{PerCpuArray, RingBuf},
 };
+use probe502_common::kind::LOST;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// The reader drains on a timer: a wake-up would cost more than the record (`BPF_RB_NO_WAKEUP`).
@@ -14,15 +15,15 @@ const NO_WAKEUP: u64 = 1;
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
-/// How many records of each kind left, by the kind's number; 0 counts the lost ones.
+/// How many records of each kind left, by the kind's number; and [`LOST`] behind that, how many were lost.
 #[map]
-static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(32, 0);
+static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(2 * LOST as u32, 0);
 
 /// Sends a record that `write` fills in place; a full ring loses it.
 #[inline(always)]
 pub fn write<T: FromBytes + 'static>(kind: u16, write: impl FnOnce(&mut T)) {
     let Some(mut room) = EVENTS.reserve::<T>(0) else {
-        count(0);
+        count(LOST + kind);
         return;
     };
     // SAFETY: a whole `T` of the ring, ours alone until it is submitted; every bit pattern is a `T`.
@@ -35,7 +36,7 @@ pub fn write<T: FromBytes + 'static>(kind: u16, write: impl FnOnce(&mut T)) {
 #[inline(always)]
 pub fn send<T: IntoBytes + Immutable + 'static>(kind: u16, record: &T) {
     let sent = EVENTS.output::<T>(record, NO_WAKEUP).is_ok();
-    count(if sent { kind } else { 0 });
+    count(if sent { kind } else { LOST + kind });
 }
 
 #[inline(always)]

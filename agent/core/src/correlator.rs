@@ -124,9 +124,7 @@ impl Correlator {
             Fact::UnixListens(listener) => self.listens_on_a_path(at, listener),
             // The kernel log's losses take no connection's evidence away.
             Fact::Lost(lost) if lost.stage == "log" => {}
-            Fact::Lost(lost) => self
-                .memory
-                .lose(lost.since_at.unwrap_or(at), at, lost.count),
+            Fact::Lost(lost) => self.memory.lose(at, &lost),
             Fact::Attached(attached) => {
                 let clock = Clock {
                     at,

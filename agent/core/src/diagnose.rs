@@ -288,6 +288,9 @@ pub fn died(ending: &Ending) -> Judgement {
 
 /// What is missing, or joined by less than an identity, takes certainty away.
 fn qualify(judgement: Judgement, evidence: &Evidence) -> Judgement {
+    if evidence.is_in_doubt {
+        return unknown(Cause::UnknownEvidenceLost);
+    }
     let by_absence = absence::rests_on_absence(judgement.cause, evidence);
     if judgement.confidence == Confidence::Unknown || by_absence {
         match evidence.complete {

@@ -70,6 +70,8 @@ pub struct Evidence {
     pub has_exited: bool,
     /// The closer's exit was not awaited: too many answers wait.
     pub is_hurried: bool,
+    /// Another attempt may be the answer's, whose record is lost.
+    pub is_in_doubt: bool,
     /// What is missing.
     pub complete: Complete,
 }
@@ -122,7 +124,8 @@ impl Evidence {
         let (looked, call) = memory.unix.bearing_on(&answer, deciding);
         let former = deciding.and_then(|attempt| former(attempt, looked.as_ref(), memory));
         let ending = ending.or_else(|| former.as_ref()?.ending.clone());
-        let complete = complete(&answer, deciding, memory);
+        let (complete, around) = complete(&answer, deciding, memory);
+        let is_in_doubt = around > 0 && !joined.is_told_by_the_kernel(&answer);
         let mut gathered = Self {
             answer,
             joined,
@@ -145,6 +148,7 @@ impl Evidence {
             is_stopping,
             has_exited,
             is_hurried: false,
+            is_in_doubt,
             complete,
         };
         gathered.real = gathered.translated();
@@ -365,24 +369,32 @@ fn unresolved(answer: &Answer, memory: &Memory) -> Option<(Timestamp, Unresolved
     Some((at, how, lookup.name.clone()))
 }
 
-/// Since when a lost record may have told more: of a refusal, as far back as listeners are remembered.
-fn relevant_since(answer: &Answer, deciding: Option<&Attempt>) -> Timestamp {
+/// Since when a lost record may have told more: of processes and listeners, and of connections.
+fn relevant_since(answer: &Answer, deciding: Option<&Attempt>) -> (Timestamp, Timestamp) {
     let past = Timestamp(answer.at.0.saturating_sub(HISTORY));
-    let opened = |attempt: &Attempt| attempt.flow.opened_at.or(attempt.began());
-    match deciding {
-        Some(attempt) if attempt.is_unconnected() || attempt.flow.path.is_some() => past,
-        Some(attempt) => opened(attempt).unwrap_or(past).min(answer.at).max(past),
-        None => answer.at,
-    }
+    let Some(attempt) = deciding else {
+        return (answer.at, answer.at);
+    };
+    let flow = &attempt.flow;
+    let bounded = |moment: Option<Timestamp>| moment.unwrap_or(past).min(answer.at).max(past);
+    let opened = bounded(flow.opened_at.or(attempt.began()));
+    // The other end may have closed it since its last answer.
+    let served = bounded(flow.heard_before_at.or(Some(opened)));
+    let forgets = attempt.is_unconnected() || flow.path.is_some();
+    (if forgets { past } else { opened }, served)
 }
 
-fn complete(answer: &Answer, deciding: Option<&Attempt>, memory: &Memory) -> Complete {
-    let lost = memory.lost_within(relevant_since(answer, deciding), answer.at);
+/// What is missing, and how many records of connections are lost that may have shown another attempt.
+fn complete(answer: &Answer, deciding: Option<&Attempt>, memory: &Memory) -> (Complete, u64) {
+    let (history, own) = relevant_since(answer, deciding);
+    let around = memory.lost_within(own, answer.at);
+    let lost = around.max(memory.lasting_lost_within(history, answer.at));
     let late = answer.flow.late || deciding.is_some_and(|attempt| attempt.flow.late);
-    match (lost, late, memory.missing()) {
+    let complete = match (lost, late, memory.missing()) {
         (1.., _, _) => Complete::Lost(lost),
         (0, true, _) => Complete::Late,
         (0, false, [_, ..]) => Complete::Missing(memory.missing().to_vec()),
         (0, false, []) => Complete::Yes,
-    }
+    };
+    (complete, around)
 }

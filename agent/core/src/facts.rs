@@ -325,7 +325,7 @@ fn missing(complete: &Complete) -> Option<String> {
     match complete {
         Complete::Yes => None,
         Complete::Lost(count) => Some(format!(
-            "{count} records were lost within 2 s of the answer"
+            "{count} records were lost that may have borne on this"
         )),
         Complete::Late => Some("the connection was opened before probe502 started".to_owned()),
         Complete::Missing(hooks) => Some(format!("this kernel lacks: {}", hooks.join(", "))),

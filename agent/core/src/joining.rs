@@ -70,6 +70,17 @@ impl Joined {
             divided: false,
         }
     }
+
+    /// Whether no other attempt could be the answer's, whatever else there was: the kernel itself said
+    /// what the thread had let go of, and the process has one thread that lets go before it answers.
+    #[must_use]
+    pub fn is_told_by_the_kernel(&self, answer: &Answer) -> bool {
+        let said = |last: &Attempt| last.flow.cookie == answer.flow.before;
+        answer.ordered
+            && answer.manner.orderly
+            && self.by == Join::TaskOrder
+            && self.attempts.last().is_some_and(said)
+    }
 }
 
 /// At the answer: only what order or the request line proves.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cause::Cause;
 use crate::clock::Clock;
 use crate::connections::Connections;
-use crate::event::{Flow, Lookup, Task};
+use crate::event::{Flow, Lookup, Lost, Task};
 use crate::evidence::Failure;
 use crate::listeners::Listeners;
 use crate::looks::{Looks, Queue};
@@ -22,6 +22,16 @@ use crate::unix_listeners::UnixListeners;
 const AROUND: Duration = Duration::from_secs(2);
 /// Moments of loss that are remembered.
 const LOSSES: usize = 256;
+
+/// Records that were lost, and when.
+#[derive(Clone, Copy, Debug)]
+struct Loss {
+    since: Timestamp,
+    at: Timestamp,
+    count: u64,
+    /// They may have told of processes or listeners.
+    lasting: bool,
+}
 
 /// What is remembered.
 #[derive(Debug)]
@@ -48,7 +58,7 @@ pub struct Memory {
     pub clock: Clock,
     failures: Recent<u64, Failure>,
     dialled: Recent<(Netns, u16, String), ()>,
-    losses: VecDeque<(Timestamp, Timestamp, u64)>,
+    losses: VecDeque<Loss>,
     missing: Vec<String>,
     /// Flows say what their thread had let go of before.
     pub ordered: bool,
@@ -90,24 +100,38 @@ impl Memory {
     }
 
     /// Records were lost.
-    pub fn lose(&mut self, since: Timestamp, at: Timestamp, count: u64) {
-        if count == 0 {
+    pub fn lose(&mut self, at: Timestamp, lost: &Lost) {
+        if lost.count == 0 {
             return;
         }
         if self.losses.len() == LOSSES {
             self.losses.pop_front();
         }
-        self.losses.push_back((since, at, count));
+        self.losses.push_back(Loss {
+            since: lost.since_at.unwrap_or(at),
+            at,
+            count: lost.count,
+            lasting: lost.is_lasting(),
+        });
     }
 
-    /// Records lost in a span of time, or around it.
+    /// Records of any kind that were lost in a span of time, or around it.
     #[must_use]
     pub fn lost_within(&self, from: Timestamp, until: Timestamp) -> u64 {
-        let near = self
-            .losses
-            .iter()
-            .filter(|(since, at, _)| since.since(until) <= AROUND && from.since(*at) <= AROUND);
-        near.fold(0, |sum, (_, _, count)| sum.saturating_add(*count))
+        self.lost(from, until, |_| true)
+    }
+
+    /// The same, of those alone that may have told of processes or listeners.
+    #[must_use]
+    pub fn lasting_lost_within(&self, from: Timestamp, until: Timestamp) -> u64 {
+        self.lost(from, until, |loss| loss.lasting)
+    }
+
+    fn lost(&self, from: Timestamp, until: Timestamp, is_it: impl Fn(&Loss) -> bool) -> u64 {
+        let near =
+            |loss: &&Loss| loss.since.since(until) <= AROUND && from.since(loss.at) <= AROUND;
+        let counts = self.losses.iter().filter(near).filter(|loss| is_it(loss));
+        counts.fold(0, |sum, loss| sum.saturating_add(loss.count))
     }
 
     /// Hooks that this kernel lacks.

@@ -11,9 +11,33 @@ pub struct Lost {
     pub stage: String,
     /// How many.
     pub count: u64,
+    /// The kind of all of them, by the events' names, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// Since when, where that is known: the reader may have been held up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since_at: Option<Timestamp>,
+}
+
+/// What tells of processes and listeners explains failures minutes later; what tells of connections, only
+/// those of that moment.
+const LASTING: [&str; 7] = [
+    "listens",
+    "listened",
+    "death",
+    "signal",
+    "victim",
+    "unix-listener",
+    "unix-dialler",
+];
+
+impl Lost {
+    /// Whether some of them may tell of processes or listeners.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        let lasts = |kind: &String| LASTING.contains(&kind.as_str());
+        self.kind.as_ref().is_none_or(lasts)
+    }
 }
 
 /// The senses began.

@@ -65,6 +65,7 @@ fn is_lossy(fact: &Fact) -> bool {
         | Fact::Call(_)
         | Fact::Dialler(_) => true,
         Fact::Listens(listener) => !listener.before,
+        Fact::UnixListens(listener) => !listener.before,
         Fact::OomReport(_)
         | Fact::Process(_)
         | Fact::Peer(_)
@@ -79,6 +80,16 @@ fn is_lossy(fact: &Fact) -> bool {
     }
 }
 
+/// As the kernel's counts call it.
+fn kind(fact: &Fact) -> String {
+    let tagged = serde_json::to_value(fact).unwrap();
+    match tagged["fact"].as_str().unwrap() {
+        "dialler" => "unix-dialler".to_owned(),
+        "unix-listens" => "unix-listener".to_owned(),
+        same => same.to_owned(),
+    }
+}
+
 /// The story without these records, and the kernel's word that they are lost.
 fn without(events: &[Event], lost: &dyn Fn(usize) -> bool) -> Vec<Event> {
     let replace = |(index, event): (usize, &Event)| {
@@ -86,6 +97,7 @@ fn without(events: &[Event], lost: &dyn Fn(usize) -> bool) -> Vec<Event> {
             return event.clone();
         }
         let lost = Lost {
+            kind: Some(kind(&event.fact)),
             stage: "ring".to_owned(),
             count: 1,
             since_at: Some(event.at),

@@ -125,17 +125,19 @@ impl Kernel {
         drained
     }
 
-    /// Records that the kernel side could not send so far, because the ring was full.
-    pub fn lost(&self) -> u64 {
-        self.count(0)
+    /// Records that the kernel side could not send so far, because the ring was full, by kind.
+    pub fn lost(&self) -> BTreeMap<&'static str, u64> {
+        self.counts_from(kind::LOST)
     }
 
     /// Records that the kernel side sent so far, by kind.
     pub fn emitted(&self) -> BTreeMap<&'static str, u64> {
-        KINDS
-            .iter()
-            .map(|(number, name)| (*name, self.count(*number)))
-            .collect()
+        self.counts_from(0)
+    }
+
+    fn counts_from(&self, first: u16) -> BTreeMap<&'static str, u64> {
+        let count = |(number, name): &(u16, &'static str)| (*name, self.count(first + number));
+        KINDS.iter().map(count).collect()
     }
 
     fn count(&self, kind: u16) -> u64 {

@@ -63,6 +63,7 @@ impl KernelLog {
             .map_or(0, |last| sequence.saturating_sub(last + 1));
         if skipped > 0 {
             each(Fact::Lost(Lost {
+                kind: None,
                 since_at: None,
                 stage: STAGE.to_owned(),
                 count: skipped,

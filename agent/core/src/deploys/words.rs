@@ -56,7 +56,7 @@ pub fn tell(episode: &Episode, memory: &Memory) -> Option<Deploy> {
         drain_ms: drain.map(millis),
         drain_at_least: is_at_least(episode, course) && drain.is_some(),
         steps: steps(episode, ending.as_ref(), memory),
-        lost: memory.lost_around(episode.began),
+        lost: memory.lost_within(episode.began, episode.began),
     })
 }
 

@@ -69,8 +69,8 @@ const RESTS: [(Cause, Rest); Cause::ALL.len()] = [
     (Cause::FdExhausted, Rest::Never),
     (Cause::NoMemory, Rest::Never),
     (Cause::ProxyDenied, Rest::Never),
-    (Cause::UnixMissing, Rest::Never),
-    (Cause::UnixNoListener, Rest::Never),
+    (Cause::UnixMissing, Rest::Always),
+    (Cause::UnixNoListener, Rest::Always),
     (Cause::UnixBacklogFull, Rest::Never),
     (Cause::UnixDenied, Rest::Never),
     (Cause::DnsNxdomain, Rest::Always),
@@ -86,7 +86,8 @@ const RESTS: [(Cause, Rest); Cause::ALL.len()] = [
 #[must_use]
 pub fn rests_on_absence(cause: Cause, evidence: &Evidence) -> bool {
     // Whether another had listened, or died before, is in no record of the refusal itself.
-    if evidence.symptom == Symptom::Refused && evidence.place.is_some() {
+    let refused = evidence.symptom == Symptom::Refused && evidence.place.is_some();
+    if refused || evidence.former.is_some() {
         return true;
     }
     match RESTS[cause as usize].1 {

@@ -86,6 +86,7 @@ fn facts_without_much_return() {
     returns(&Event {
         at,
         fact: Fact::Lost(Lost {
+            kind: None,
             since_at: None,
             stage: "ring".to_owned(),
             count: 0,
