@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use crate::attempts::Attempt;
 use crate::cause::Cause;
+pub use crate::complete::Complete;
+use crate::complete::complete;
 use crate::connections::OtherEnd;
 use crate::diagnose::{diagnose, raced};
 use crate::event::{Drop, Flow, How, Reset, Task};
@@ -21,9 +23,6 @@ use crate::units::{Pid, Timestamp};
 use crate::unix::{self, Call, Looked};
 use crate::unix_listeners::Former;
 use crate::verdict::Symptom;
-
-/// Ten minutes in nanoseconds: as long as ends are remembered.
-const HISTORY: u64 = 600_000_000_000;
 
 /// One answer's evidence.
 #[derive(Debug)]
@@ -76,19 +75,6 @@ pub struct Evidence {
     pub complete: Complete,
 }
 
-/// What is missing from the evidence, the worst first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Complete {
-    /// Nothing.
-    Yes,
-    /// Records were lost around the answer.
-    Lost(u64),
-    /// The connection is older than the agent.
-    Late,
-    /// Hooks are missing on this kernel.
-    Missing(Vec<String>),
-}
-
 impl Evidence {
     /// Looks everything up.
     #[must_use]
@@ -103,7 +89,6 @@ impl Evidence {
             .map(|(at, drop)| (at, drop.clone()));
         let overflow =
             deciding.and_then(|attempt| memory.packets.overflow(&attempt.flow, attempt.at));
-        let is_peer_here = deciding.is_some_and(|attempt| is_here(&attempt.flow, memory));
         let place = deciding
             .filter(|attempt| symptom == Symptom::Refused && attempt.flow.path.is_none())
             .and_then(|attempt| sought(attempt, reset.as_ref(), memory));
@@ -125,7 +110,6 @@ impl Evidence {
         let former = deciding.and_then(|attempt| former(attempt, looked.as_ref(), memory));
         let ending = ending.or_else(|| former.as_ref()?.ending.clone());
         let (complete, around) = complete(&answer, deciding, memory);
-        let is_in_doubt = around > 0 && !joined.is_told_by_the_kernel(&answer);
         let mut gathered = Self {
             answer,
             joined,
@@ -136,7 +120,7 @@ impl Evidence {
             drop,
             overflow,
             real: None,
-            is_peer_here,
+            is_peer_here: false,
             place,
             inner,
             failures: failures.unwrap_or_default(),
@@ -148,11 +132,20 @@ impl Evidence {
             is_stopping,
             has_exited,
             is_hurried: false,
-            is_in_doubt,
+            is_in_doubt: false,
             complete,
         };
-        gathered.real = gathered.translated();
+        gathered.consider(around, memory);
         gathered
+    }
+
+    /// What follows from all of it.
+    fn consider(&mut self, lost_around: u64, memory: &Memory) {
+        let told = self.joined.is_told_by_the_kernel(&self.answer);
+        self.real = self.translated();
+        self.is_in_doubt = lost_around > 0 && !told;
+        let here = |attempt: &Attempt| is_here(&attempt.flow, memory);
+        self.is_peer_here = self.deciding().is_some_and(here);
     }
 
     /// The other end's own address, where it is not the one that was dialled.
@@ -367,34 +360,4 @@ fn unresolved(answer: &Answer, memory: &Memory) -> Option<(Timestamp, Unresolved
     let arrived = crate::fitting::arrival(answer)?;
     let (at, how) = names::unresolved(lookup, arrived, answer.at)?;
     Some((at, how, lookup.name.clone()))
-}
-
-/// Since when a lost record may have told more: of processes and listeners, and of connections.
-fn relevant_since(answer: &Answer, deciding: Option<&Attempt>) -> (Timestamp, Timestamp) {
-    let past = Timestamp(answer.at.0.saturating_sub(HISTORY));
-    let Some(attempt) = deciding else {
-        return (answer.at, answer.at);
-    };
-    let flow = &attempt.flow;
-    let bounded = |moment: Option<Timestamp>| moment.unwrap_or(past).min(answer.at).max(past);
-    let opened = bounded(flow.opened_at.or(attempt.began()));
-    // The other end may have closed it since its last answer.
-    let served = bounded(flow.heard_before_at.or(Some(opened)));
-    let forgets = attempt.is_unconnected() || flow.path.is_some();
-    (if forgets { past } else { opened }, served)
-}
-
-/// What is missing, and how many records of connections are lost that may have shown another attempt.
-fn complete(answer: &Answer, deciding: Option<&Attempt>, memory: &Memory) -> (Complete, u64) {
-    let (history, own) = relevant_since(answer, deciding);
-    let around = memory.lost_within(own, answer.at);
-    let lost = around.max(memory.lasting_lost_within(history, answer.at));
-    let late = answer.flow.late || deciding.is_some_and(|attempt| attempt.flow.late);
-    let complete = match (lost, late, memory.missing()) {
-        (1.., _, _) => Complete::Lost(lost),
-        (0, true, _) => Complete::Late,
-        (0, false, [_, ..]) => Complete::Missing(memory.missing().to_vec()),
-        (0, false, []) => Complete::Yes,
-    };
-    (complete, around)
 }

@@ -7,6 +7,7 @@ mod attempts;
 pub mod cause;
 mod clock;
 mod closing;
+mod complete;
 mod connections;
 pub mod correlator;
 pub mod decode;

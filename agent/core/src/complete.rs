@@ -1,0 +1,53 @@
+//! What is missing from an answer's evidence: what was lost, came before the agent, or has no hook here.
+
+use crate::attempts::Attempt;
+use crate::joining::Answer;
+use crate::memory::Memory;
+use crate::units::Timestamp;
+
+/// Ten minutes in nanoseconds: as long as ends are remembered.
+const HISTORY: u64 = 600_000_000_000;
+
+/// What is missing from the evidence, the worst first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Complete {
+    /// Nothing.
+    Yes,
+    /// Records were lost around the answer.
+    Lost(u64),
+    /// The connection is older than the agent.
+    Late,
+    /// Hooks are missing on this kernel.
+    Missing(Vec<String>),
+}
+
+/// Since when a lost record may tell more: of processes and listeners, and of connections.
+fn relevant_since(answer: &Answer, deciding: Option<&Attempt>) -> (Timestamp, Timestamp) {
+    let past = Timestamp(answer.at.0.saturating_sub(HISTORY));
+    let Some(attempt) = deciding else {
+        return (answer.at, answer.at);
+    };
+    let flow = &attempt.flow;
+    let bounded = |moment: Option<Timestamp>| moment.unwrap_or(past).min(answer.at).max(past);
+    let opened = bounded(flow.opened_at.or(attempt.began()));
+    // The other end may have closed it since its last answer.
+    let served = bounded(flow.heard_before_at.or(Some(opened)));
+    let forgets = attempt.is_unconnected() || flow.path.is_some();
+    (if forgets { past } else { opened }, served)
+}
+
+/// What is missing, and how many records of connections are lost that may have shown another attempt.
+#[must_use]
+pub fn complete(answer: &Answer, deciding: Option<&Attempt>, memory: &Memory) -> (Complete, u64) {
+    let (history, own) = relevant_since(answer, deciding);
+    let around = memory.lost_within(own, answer.at);
+    let lost = around.max(memory.lasting_lost_within(history, answer.at));
+    let late = answer.flow.late || deciding.is_some_and(|attempt| attempt.flow.late);
+    let complete = match (lost, late, memory.missing()) {
+        (1.., _, _) => Complete::Lost(lost),
+        (0, true, _) => Complete::Late,
+        (0, false, [_, ..]) => Complete::Missing(memory.missing().to_vec()),
+        (0, false, []) => Complete::Yes,
+    };
+    (complete, around)
+}
