@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::running::Running;
 
 /// Far above the half second that attaching may take, for a busy machine.
-const ATTACHING: Duration = Duration::from_secs(20);
+const ATTACHING: Duration = Duration::from_secs(60);
 
 /// One verdict as it came.
 #[derive(Clone, Debug)]
