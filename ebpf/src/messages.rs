@@ -223,7 +223,7 @@ pub fn begin(connection: &mut Connection, tid: u32, received: u64, written: u32)
     if connection.role != role::DIALLED {
         connection.before = order::answers(tid, connection.spoke_at).cookie;
     } else if connection.said > 0 {
-        let before = order::take_let_go(tid, order::RETRY);
+        let before = order::take_failed_try(tid);
         connection.before = before.cookie;
         connection.rescues = u8::from(before.failed);
     } else {

@@ -43,7 +43,10 @@ const NOTHING_BEFORE: Before = Before {
 };
 
 /// An event loop dials the next server as it handles the failure of the last. Nanoseconds.
-pub const RETRY: u64 = 1_000_000;
+const RETRY: u64 = 1_000_000;
+/// A busy host may take the processor from it in between; in a process of several threads,
+/// what the thread does next may then be another request's.
+const RETRY_ALONE: u64 = 50_000_000;
 /// A busy host may take the processor from a thread between a failure and its answer.
 pub const ANSWER: u64 = 200_000_000;
 
@@ -76,6 +79,19 @@ pub fn take_let_go(tid: u32, within: u64) -> Before {
     };
     // SAFETY: only this thread writes its own element, and it is running this program.
     take(unsafe { &mut *place }, within)
+}
+
+/// What the running thread let go of last, if it dials or asks now as one does that tries again.
+#[inline(always)]
+pub fn take_failed_try(tid: u32) -> Before {
+    let Some(place) = LET_GO.get_ptr_mut(tid) else {
+        return NOTHING_BEFORE;
+    };
+    // SAFETY: only this thread writes its own element, and it is running this program.
+    let noted = unsafe { &mut *place };
+    let late = noted.cookie != 0 && now().saturating_sub(noted.at) > RETRY;
+    let is_alone = late && kernel::threads(kernel::current()) == 1;
+    take(noted, if is_alone { RETRY_ALONE } else { RETRY })
 }
 
 /// The running thread begins to answer: what it let go of last, as [`take_let_go`] says.

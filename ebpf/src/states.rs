@@ -127,7 +127,7 @@ fn dialled(socket: *const c_void, sock: Sock) -> Option<()> {
     let connection = begin(socket, sock, role::DIALLED)?;
     connection.seen_state = SYN_SENT;
     let tid = kernel::tid(kernel::current());
-    let before = order::take_let_go(tid, order::RETRY);
+    let before = order::take_failed_try(tid);
     connection.before = before.cookie;
     connection.rescues = u8::from(before.failed);
     kernel::write_task(kernel::current(), &mut connection.owner);

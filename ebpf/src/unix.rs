@@ -142,7 +142,7 @@ fn dialled(listener: Sock, packet: Kernel) -> Option<()> {
     connection.netns = listener.netns();
     connection.flags = flag::ESTABLISHED;
     let tid = bpf_get_current_pid_tgid() as u32;
-    connection.before = order::take_let_go(tid, order::RETRY).cookie;
+    connection.before = order::take_failed_try(tid).cookie;
     kernel::write_task(kernel::current(), &mut connection.owner);
     unix_dials::note_dialler(connection.owner.pid);
     unix_dials::tell_listener(listener, &made.path, made.path_length);

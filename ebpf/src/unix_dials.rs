@@ -136,7 +136,7 @@ fn not_dialled() -> Option<()> {
     let now = connection::now();
     let cookie = now | OUR_OWN;
     let tid = bpf_get_current_pid_tgid() as u32;
-    let before = order::take_let_go(tid, order::RETRY).cookie;
+    let before = order::take_failed_try(tid).cookie;
     emit::write::<UnixDial>(kind::UNIX_DIAL, |record| {
         record.header = connection::header::<UnixDial>(kind::UNIX_DIAL, 0);
         record.cookie = cookie;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::attempts::{Attempt, Attempts};
-use crate::fitting::{Line, fits, follows, line};
+use crate::fitting::{Line, SLACK, fits, follows, line};
 use crate::joining::Answer;
 
 /// How soon an event loop dials again: nginx took 20 to 60 µs.
@@ -33,7 +33,8 @@ pub fn before(answer: &Answer, attempts: &Attempts, next: &Attempt) -> Option<(u
 /// dials the next server as it handles the failure of the last.
 fn belongs(answer: &Answer, last: &Attempt, next: &Attempt, gap: Duration) -> bool {
     let same_thread = last.tid == next.tid;
-    let ordered = answer.ordered && same_thread && last.flow.cookie == next.flow.before;
+    let lately = gap <= SLACK || line(answer, last) != Line::Differs;
+    let ordered = answer.ordered && lately && same_thread && last.flow.cookie == next.flow.before;
     // In a process of several threads, a dial right after another's failure may be a new request's.
     if ordered
         && (answer.manner.orderly || line(answer, last) == Line::Same || next.is_unconnected())
