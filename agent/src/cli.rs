@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use probe502_core::cause::Cause;
 
-use crate::commands::{completions, demo, doctor, explain, man, record, replay, watch};
+use crate::commands::{
+    agent, completions, config, demo, doctor, explain, history, man, record, replay, watch,
+};
 use crate::demo::{gateway, upstream};
 use crate::filter::Filter;
 use crate::kernel::Options;
@@ -19,6 +21,13 @@ pub struct Cli {
     pub verb: Verb,
 }
 
+/// The command line, and where each of its values came from; ends the process where it is wrong.
+pub fn parse() -> (Cli, ArgMatches) {
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    (cli, matches)
+}
+
 const EXIT_CODES: &str = "Exit codes: 0 fine, 1 runtime error, 2 usage, 3 blocked (no privilege, \
                           no BTF, kernel too old), 4 doctor: degraded, 5 not found";
 
@@ -26,6 +35,9 @@ const EXIT_CODES: &str = "Exit codes: 0 fine, 1 runtime error, 2 usage, 3 blocke
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Watch(watch::Arguments),
+    Agent(agent::Arguments),
+    History(history::Arguments),
+    Config(config::Arguments),
     Doctor(doctor::Arguments),
     Explain(explain::Arguments),
     Record(record::Arguments),
@@ -118,7 +130,8 @@ pub struct Besides {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Causes(pub Vec<Cause>);
 
-fn causes(text: &str) -> Result<Causes, String> {
+/// A cause by its id, or all below a level.
+pub fn causes(text: &str) -> Result<Causes, String> {
     let below = format!("{text}.");
     let named = |cause: &Cause| cause.id() == text || cause.id().starts_with(&below);
     let found: Vec<Cause> = Cause::ALL.iter().copied().filter(named).collect();

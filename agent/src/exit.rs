@@ -11,6 +11,9 @@ pub enum Ending {
     /// `doctor` found hooks or senses missing; it has said which.
     #[error("degraded: {0}")]
     Degraded(String),
+    /// What was asked for is not understood; it says what would be.
+    #[error("{0}")]
+    Usage(String),
     /// What was asked for does not exist.
     #[error("{0}")]
     NotFound(String),
@@ -28,12 +31,13 @@ pub fn code(result: anyhow::Result<()>) -> ExitCode {
     ExitCode::from(number(&error))
 }
 
-/// 1 runtime error, 3 blocked, 4 degraded, 5 not found; 2, usage, is clap's own.
+/// 1 runtime error, 2 usage (also clap's own), 3 blocked, 4 degraded, 5 not found.
 fn number(error: &anyhow::Error) -> u8 {
     if error.downcast_ref::<Blocked>().is_some() {
         return 3;
     }
     match error.downcast_ref::<Ending>() {
+        Some(Ending::Usage(_)) => 2,
         Some(Ending::Degraded(_)) => 4,
         Some(Ending::NotFound(_)) => 5,
         None => 1,
@@ -61,6 +65,7 @@ mod tests {
         let of = |error: anyhow::Error| number(&error.context("while trying"));
         assert_eq!(of(anyhow::anyhow!("x")), 1);
         assert_eq!(of(Blocked::NoPrivilege("x".into()).into()), 3);
+        assert_eq!(of(Ending::Usage("x".into()).into()), 2);
         assert_eq!(of(Ending::Degraded("x".into()).into()), 4);
         assert_eq!(of(Ending::NotFound("x".into()).into()), 5);
     }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use probe502_core::asking::Wish;
 use probe502_core::correlator::{Correlator, Settings};
 use probe502_core::decode::Decoder;
-use probe502_core::event::{Attached, Event, Fact, Lost};
+use probe502_core::event::{Attached, Death, Event, Fact, Lost};
 use probe502_core::notice::Notice;
 use probe502_core::units::{Pid, Timestamp};
 use probe502_core::verdict::{Kind, Verdict};
@@ -29,6 +29,9 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// Longer than any grace: what still waits at the end is judged with what is known.
 const LAST_GRACE: Duration = Duration::from_secs(1);
 
+/// signal(7).
+const SIGKILL: u8 = 9;
+
 /// Its name where it is missing. It is no hook: without it only OOM kills lack their report, which
 /// the core sees by itself.
 const LOG: &str = "kernel-log";
@@ -44,6 +47,7 @@ pub struct Live {
     flushed: Instant,
     ring_lost: BTreeMap<&'static str, u64>,
     undecoded: u64,
+    deaths: BTreeMap<&'static str, u64>,
     /// When the ring was last drained before this turn: what is lost was lost since.
     drained: Timestamp,
 }
@@ -56,6 +60,16 @@ pub struct Totals {
     pub lost: u64,
     /// Events in the recording, where there is one.
     pub recorded: Option<u64>,
+}
+
+/// What was counted since the start.
+pub struct Counts<'a> {
+    /// Events by kind, as the kernel sent them.
+    pub events: BTreeMap<&'static str, u64>,
+    /// Records lost, by where.
+    pub lost: [(&'static str, u64); 2],
+    /// Processes that ended, by how.
+    pub deaths: &'a BTreeMap<&'static str, u64>,
 }
 
 impl Live {
@@ -74,6 +88,7 @@ impl Live {
             flushed: Instant::now(),
             ring_lost: BTreeMap::new(),
             undecoded: 0,
+            deaths: BTreeMap::new(),
             drained: kernel::now(),
         };
         let attached = Attached {
@@ -153,6 +168,33 @@ impl Live {
         Ok(verdicts)
     }
 
+    /// Each hook's name, and whether it is attached or would be when needed.
+    pub fn hooks(&self) -> Vec<(&'static str, bool)> {
+        let ready = |state: &HookState| matches!(state, HookState::Attached | HookState::OnCall);
+        let hooks = self.kernel.hooks().iter();
+        hooks
+            .filter(|hook| !matches!(hook.state, HookState::NotChosen(_)))
+            .map(|hook| (hook.name, ready(&hook.state)))
+            .collect()
+    }
+
+    /// What was counted since the start.
+    pub fn counts(&self) -> Counts<'_> {
+        Counts {
+            events: self.kernel.emitted(),
+            lost: [
+                ("ring", self.ring_lost.values().sum()),
+                ("decode", self.undecoded),
+            ],
+            deaths: &self.deaths,
+        }
+    }
+
+    /// What the core remembers, and how much it may.
+    pub fn tracked(&self) -> Vec<(&'static str, (usize, usize))> {
+        self.correlator.tracked()
+    }
+
     /// Lets go of the kernel and ends the recording.
     pub fn finish(self) -> anyhow::Result<Totals> {
         let recorded = self.recorder.map(Recorder::finish).transpose();
@@ -168,10 +210,19 @@ impl Live {
     }
 
     fn take_in(&mut self, event: Event) -> anyhow::Result<()> {
+        // Its own door is no upstream that somebody might have meant.
+        if let Fact::Listens(listener) | Fact::Listened(listener) = &event.fact
+            && listener.task.pid.0 == std::process::id()
+        {
+            return Ok(());
+        }
         if let Some(recorder) = &mut self.recorder {
             recorder
                 .write(&event)
                 .context("cannot write the recording")?;
+        }
+        if let Fact::Death(death) = &event.fact {
+            *self.deaths.entry(manner(death)).or_default() += 1;
         }
         self.correlator.handle_event(event);
         Ok(())
@@ -290,6 +341,17 @@ impl Live {
                 .context("cannot write the recording")?;
         }
         Ok(verdicts)
+    }
+}
+
+/// How a process ended, as a word that metrics may have.
+fn manner(death: &Death) -> &'static str {
+    match (death.signal, death.status) {
+        (Some(SIGKILL), _) => "killed",
+        (Some(_), _) if death.core => "crashed",
+        (Some(_), _) => "signal",
+        (None, Some(0) | None) => "exit",
+        (None, Some(_)) => "exit-error",
     }
 }
 

@@ -4,9 +4,11 @@
 mod cli;
 mod clock;
 mod commands;
+mod daemon;
 mod demo;
 mod exit;
 mod filter;
+mod history;
 mod kernel;
 mod live;
 mod output;
@@ -17,8 +19,7 @@ mod stop;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    exit::code(commands::run(cli::Cli::parse()))
+    let (cli, matches) = cli::parse();
+    exit::code(commands::run(cli, &matches))
 }

@@ -63,10 +63,10 @@ impl Lines {
         let mut looked = count;
         let mut held = self.lock();
         loop {
-            if let Some(line) = held.0[looked..].iter().find(|line| fits(&line.text)) {
+            if let Some(line) = held.0.iter().skip(looked).find(|line| fits(&line.text)) {
                 return Some(line.clone());
             }
-            looked = held.0.len();
+            looked = looked.max(held.0.len());
             let left = deadline.saturating_duration_since(Instant::now());
             if held.1 || left.is_zero() {
                 return None;

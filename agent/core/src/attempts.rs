@@ -213,7 +213,7 @@ fn ends_unread(flow: &Flow) -> bool {
 /// Attempts that no answer has taken yet.
 #[derive(Debug)]
 pub struct Attempts {
-    waiting: Recent<(Pid, u64), Attempt>,
+    pub(crate) waiting: Recent<(Pid, u64), Attempt>,
     /// Messages that were counted, so that one answer that is heard and then let go counts once.
     seen: Recent<(Cookie, u32), (Pid, u64)>,
     /// Requests that still waited when they were told of.

@@ -84,6 +84,12 @@ impl Default for Connections {
 }
 
 impl Connections {
+    /// How many there are, and how many there may be.
+    #[must_use]
+    pub fn held(&self) -> (usize, usize) {
+        self.ends.held()
+    }
+
     /// An accepted connection was let go.
     pub fn end(&mut self, at: Timestamp, mut flow: Flow) {
         // Only the dialling end's bytes are judged.

@@ -1,6 +1,7 @@
 //! Events in, verdicts out: answers wait their grace here, then are joined and judged.
 
 mod recall;
+mod tracked;
 mod unix;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -5,7 +5,7 @@ mod amounts;
 pub mod asking;
 mod attempts;
 pub mod cause;
-mod clock;
+pub mod clock;
 mod closing;
 mod complete;
 mod connections;

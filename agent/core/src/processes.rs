@@ -148,6 +148,12 @@ impl Default for Processes {
 }
 
 impl Processes {
+    /// How many there are, and how many there may be.
+    #[must_use]
+    pub fn held(&self) -> (usize, usize) {
+        self.known.held()
+    }
+
     /// Someone was named.
     pub fn meet(&mut self, at: Timestamp, process: Process) {
         self.known.insert(at, process.pid, (at, process));

@@ -69,6 +69,11 @@ impl<K: Ord + Clone, V> Recent<K, V> {
             .map(|(key, (_, value))| (key, value))
     }
 
+    /// How many entries there are, and how many there may be.
+    pub fn held(&self) -> (usize, usize) {
+        (self.entries.len(), self.bound)
+    }
+
     fn shrink(&mut self, now: Timestamp) {
         while let Some((at, number, key)) = self.order.front() {
             let live = self

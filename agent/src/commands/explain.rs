@@ -1,6 +1,7 @@
-//! `explain`: a cause's page, as the terminal shows it, or how gateways word it.
+//! `explain`: a stored event with its cause's page, or a cause's page alone, or how gateways word it.
 
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
 use probe502_core::cause::Cause;
@@ -8,20 +9,27 @@ use probe502_core::says::{Sight, sights};
 
 use super::says;
 use crate::exit::Ending;
+use crate::history::{PLACE, Reader};
 use crate::output::page;
 use crate::output::paint::Paint;
+use crate::output::{Form, Output};
 
-/// Explain a cause: what happened, how it is known, what to do
+/// Explain a cause, or one failed answer of the agent's history: what happened, how it is known, what
+/// to do
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The cause's id, as `watch` says it; without it, all causes are listed
-    #[arg(value_name = "CAUSE")]
+    /// The cause's id, as `watch` says it, or the id of an event in the agent's history; without it,
+    /// all causes are listed
+    #[arg(value_name = "CAUSE|EVENT")]
     pub cause: Option<String>,
     /// How this gateway words it in its own log: nginx, haproxy, envoy, apache, caddy, traefik, alb
     /// or gcp; without a value, all of them
     #[arg(long, value_name = "GATEWAY", num_args = 0..=1, default_missing_value = "all",
           value_parser = says::products)]
     pub says: Option<says::Products>,
+    /// The agent's history, where events are looked up
+    #[arg(long, value_name = "FILE", default_value = PLACE, env = "PROBE502_HISTORY")]
+    pub history: PathBuf,
 }
 
 /// Every page under docs/causes by its name.
@@ -38,6 +46,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
             None => list(),
         };
     };
+    if is_event(id) {
+        return event(id, &arguments.history);
+    }
     let cause = Cause::from_str(id).map_err(|error| match nearest(id) {
         Some(near) => Ending::NotFound(format!("{error}; did you mean '{near}'?")),
         None => Ending::NotFound(format!("{error}; `probe502 explain` lists them")),
@@ -47,6 +58,29 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let text = page(cause).ok_or_else(|| Ending::NotFound(format!("'{cause}' has no page")))?;
     print(&page::render(text, Paint::stdout()))
+}
+
+/// Events are two hexadecimal numbers (`Verdict::id`); no cause has a dash between two numbers.
+fn is_event(text: &str) -> bool {
+    let hexadecimal =
+        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    text.split_once('-')
+        .is_some_and(|(moment, socket)| hexadecimal(moment) && hexadecimal(socket))
+}
+
+fn event(id: &str, history: &Path) -> anyhow::Result<()> {
+    let absent = |error: anyhow::Error| Ending::NotFound(format!("{error:#}"));
+    let reader = Reader::open(history).map_err(absent)?;
+    let Some(stored) = reader.find(id)? else {
+        let place = history.display();
+        return Err(Ending::NotFound(format!("no event {id} is in {place}")).into());
+    };
+    let verdict = stored.verdict()?;
+    let mut output = Output::stdout(Form::Text);
+    output.tell(&verdict)?;
+    output.flush()?;
+    let text = page(verdict.cause).unwrap_or_default();
+    print(&format!("\n{}", page::render(text, Paint::stdout())))
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
@@ -61,6 +95,12 @@ fn list() -> anyhow::Result<()> {
         writeln!(out, "{:<29}{summary}", cause.id())?;
     }
     Ok(())
+}
+
+/// A cause's page as plain text.
+pub fn text_of(id: &str) -> Option<String> {
+    let text = page(Cause::from_str(id).ok()?)?;
+    Some(page::render(text, Paint::Plain))
 }
 
 fn page(cause: Cause) -> Option<&'static str> {
@@ -114,6 +154,13 @@ mod tests {
                 "docs/causes/{id}.md has no first paragraph"
             );
         }
+    }
+
+    #[test]
+    fn an_events_id_is_no_causes() {
+        assert!(is_event("a9cedc46f6d-561f3"));
+        assert!(!is_event("app.closed-mid-header") && !is_event("abc-"));
+        assert!(Cause::ALL.iter().all(|cause| !is_event(cause.id())));
     }
 
     #[test]

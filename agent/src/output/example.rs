@@ -1,6 +1,7 @@
 //! The verdict that tests tell.
 
 use probe502_core::cause::Cause;
+use probe502_core::notice::{Dialler, NEAR_MISS, NearMiss, Outcome};
 use probe502_core::units::{Pid, Timestamp};
 use probe502_core::verdict::{
     Attempt, Confidence, Fact, Gateway, Join, Kind, Request, SCHEMA, Symptom, Upstream, Verdict,
@@ -57,6 +58,33 @@ pub fn verdict() -> Verdict {
         failures: Vec::new(),
         evidence: evidence(),
         lost: 0,
+    }
+}
+
+/// The same failure, hidden by a retry.
+pub fn near_miss() -> NearMiss {
+    let told = verdict();
+    NearMiss {
+        schema: NEAR_MISS.to_owned(),
+        id: told.id,
+        time: told.time,
+        outcome: Outcome::Rescued,
+        symptom: told.symptom,
+        cause: told.cause,
+        confidence: told.confidence,
+        sentence: told.sentence,
+        remedy: told.remedy,
+        gateway: Dialler {
+            who: told.gateway.who,
+            tid: told.gateway.tid,
+            listens: vec![told.gateway.listen],
+        },
+        request: told.request,
+        upstream: told.upstream.expect("one with everything in it"),
+        attempt: attempt(),
+        rescue: None,
+        evidence: told.evidence,
+        lost: told.lost,
     }
 }
 

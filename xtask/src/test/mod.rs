@@ -14,7 +14,7 @@ use crate::{demo, ebpf, packages, repository, tidy};
 use tally::Tally;
 
 /// What the end-to-end tests use: the gateways, a root file system with newer ones, the firewall,
-/// namespaces, the upstreams' Python with its virtual environments, and `kill`.
+/// namespaces, a browser for the live page, the upstreams' Python with its virtual environments, and `kill`.
 pub const PACKAGES: &[&str] = &[
     "nginx",
     "haproxy",
@@ -29,6 +29,8 @@ pub const PACKAGES: &[&str] = &[
     "python3",
     "python3-venv",
     "procps",
+    "chromium",
+    "chromium-driver",
 ];
 
 #[derive(clap::Args)]

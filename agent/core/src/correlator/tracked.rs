@@ -1,0 +1,17 @@
+//! How much is remembered, against how much may be: for those who watch the watcher.
+
+use super::{Correlator, WAITING};
+
+impl Correlator {
+    /// What is remembered, how much of it there is, and how much there may be.
+    #[must_use]
+    pub fn tracked(&self) -> Vec<(&'static str, (usize, usize))> {
+        vec![
+            ("answers in their grace", (self.waiting.len(), WAITING)),
+            ("attempts", self.attempts.waiting.held()),
+            ("connections", self.memory.connections.held()),
+            ("processes", self.memory.processes.held()),
+            ("gateways", self.gateways.held()),
+        ]
+    }
+}
