@@ -108,6 +108,24 @@ impl Agent {
         seen(&line.text, line.at)
     }
 
+    /// All verdicts so far whose lines hold one of these words.
+    #[must_use]
+    pub fn verdicts_with(&self, words: &[String]) -> Vec<Seen> {
+        let holds = |text: &str| words.iter().any(|word| text.contains(word));
+        let lines = self.running.out.all();
+        let own = lines.iter().filter(|line| holds(&line.text));
+        own.filter_map(|line| seen(&line.text, line.at))
+            .filter(is_verdict)
+            .collect()
+    }
+
+    /// Waits for a line that holds this word.
+    #[must_use]
+    pub fn says(&self, patience: Duration, word: &str) -> bool {
+        let line = self.running.out.wait(patience, |line| line.contains(word));
+        line.is_some()
+    }
+
     /// The first line besides verdicts that fits, waiting for it.
     #[must_use]
     pub fn notice(&self, patience: Duration, fits: impl Fn(&Seen) -> bool) -> Option<Seen> {

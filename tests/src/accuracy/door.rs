@@ -16,6 +16,8 @@ pub struct Outcome {
     pub path: String,
     /// The client's own address.
     pub client: SocketAddr,
+    /// Where it asked.
+    pub door: SocketAddr,
     /// The status; none where the gateway closed without an answer.
     pub status: Option<u16>,
     /// When it came.
@@ -134,6 +136,7 @@ impl Guest<'_> {
         let outcome = Outcome {
             path,
             client,
+            door: self.door.addr,
             status: answer.as_ref().ok().map(|answer| answer.status),
             at: answer.map_or_else(|_| Instant::now(), |answer| answer.at),
         };

@@ -1,13 +1,13 @@
 //! What was said of each cell, against what is true.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::Cell;
 use super::door::Outcome;
-use crate::agent::{Report, Seen};
+use crate::agent::Seen;
 use crate::gateways::Kind;
 
 /// How a cell went.
@@ -59,6 +59,18 @@ impl Mark {
         }
     }
 
+    /// The mark of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mark| mark.name() == name)
+    }
+
+    /// Whether the client saw a failed answer, that must be explained.
+    #[must_use]
+    pub const fn counts(self) -> bool {
+        matches!(self, Self::Right | Self::Unknown) || self.is_bad()
+    }
+
     /// Whether the product failed.
     #[must_use]
     pub const fn is_bad(self) -> bool {
@@ -67,26 +79,22 @@ impl Mark {
 }
 
 /// One cell, judged.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Judged {
     /// The gateway.
     pub kind: Kind,
     /// The fault's name.
-    pub fault: &'static str,
+    pub fault: String,
     /// How it went.
     pub mark: Mark,
     /// The status that the client saw.
     pub status: Option<u16>,
     /// The verdict, where there is one.
-    pub seen: Option<Seen>,
+    pub verdict: Value,
     /// From the client's status line to the verdict.
     pub latency: Option<Duration>,
     /// What was expected, or what went wrong in making the fault.
     pub note: String,
-    /// The recording that holds it.
-    pub record: PathBuf,
-    /// How it went when nothing else failed at the same time; asked only of the unknown.
-    pub alone: Option<Box<Judged>>,
 }
 
 impl Judged {
@@ -95,38 +103,33 @@ impl Judged {
     pub fn broken(cell: Cell, error: &anyhow::Error) -> Self {
         Self {
             kind: cell.kind,
-            fault: cell.fault.name,
+            fault: cell.fault.name.to_owned(),
             mark: Mark::Broken,
             status: None,
-            seen: None,
+            verdict: Value::Null,
             latency: None,
             note: format!("{error:#}"),
-            record: PathBuf::new(),
-            alone: None,
         }
     }
 
     /// A field of its verdict; empty without one.
     #[must_use]
     pub fn field(&self, pointer: &str) -> &str {
-        self.seen.as_ref().map_or("", |seen| seen.field(pointer))
+        let field = self.verdict.pointer(pointer).and_then(Value::as_str);
+        field.unwrap_or_default()
     }
 }
 
 /// All that an agent said, each line used at most once.
 pub struct Verdicts {
     left: Vec<Seen>,
-    record: PathBuf,
 }
 
 impl Verdicts {
-    /// Of a finished agent.
+    /// These.
     #[must_use]
-    pub fn of(report: &Report, record: &Path) -> Self {
-        Self {
-            left: report.verdicts.clone(),
-            record: record.to_owned(),
-        }
+    pub fn of(said: Vec<Seen>) -> Self {
+        Self { left: said }
     }
 
     fn take(&mut self, outcome: &Outcome) -> Vec<Seen> {
@@ -182,36 +185,22 @@ impl Verdicts {
             .map(|seen| seen.at.saturating_duration_since(outcome.at));
         Judged {
             kind: cell.kind,
-            fault: cell.fault.name,
+            fault: cell.fault.name.to_owned(),
             mark,
             status: outcome.status,
-            seen,
+            verdict: seen.map_or(Value::Null, |seen| seen.verdict),
             latency,
             note: format!(
                 "{} after {}",
                 truth.causes.join(" or "),
                 truth.symptoms.join(" or ")
             ),
-            record: self.record.clone(),
-            alone: None,
         }
     }
 
-    /// Verdicts that belong to no request of these cells.
-    pub fn strangers(self, kind: Kind) -> Vec<Judged> {
-        let record = self.record;
-        let stranger = |seen: Seen| Judged {
-            kind,
-            fault: "(no request)",
-            mark: Mark::Spurious,
-            status: None,
-            latency: None,
-            note: "no request of any cell".to_owned(),
-            seen: Some(seen),
-            record: record.clone(),
-            alone: None,
-        };
-        self.left.into_iter().map(stranger).collect()
+    /// Verdicts that belong to no request of the cells.
+    pub fn strangers(self) -> Vec<Seen> {
+        self.left
     }
 }
 
@@ -229,9 +218,15 @@ fn mark(seen: &Seen, outcome: &Outcome, truth: super::Truth) -> Mark {
     }
 }
 
-/// The paths of the cells are unique; where the request was not seen, the client's address is.
+/// The paths of the cells are unique; where the request was not seen, the client's address at this
+/// door is.
 #[must_use]
 pub fn is_about(seen: &Seen, outcome: &Outcome) -> bool {
     let path = seen.field("/request/path");
-    path == outcome.path || (path.is_empty() && seen.field("/client") == outcome.client.to_string())
+    let same_door = || {
+        let port = format!(":{}", outcome.door.port());
+        seen.field("/client") == outcome.client.to_string()
+            && seen.field("/gateway/listen").ends_with(&port)
+    };
+    path == outcome.path || (path.is_empty() && same_door())
 }

@@ -39,6 +39,13 @@ impl Luck {
         many[self.next() as usize % many.len()]
     }
 
+    /// Another order.
+    pub fn shuffle<T>(&mut self, many: &mut [T]) {
+        for last in (1..many.len()).rev() {
+            many.swap(last, self.next() as usize % (last + 1));
+        }
+    }
+
     /// A pause of so many milliseconds.
     pub fn pause(&mut self, least: u64, most: u64) -> Duration {
         Duration::from_millis(self.between(least, most))

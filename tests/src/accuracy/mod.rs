@@ -4,6 +4,7 @@ pub mod cast;
 pub mod door;
 pub mod faults;
 pub mod judge;
+pub mod kept;
 pub mod luck;
 pub mod page;
 pub mod run;
@@ -58,6 +59,8 @@ pub struct Fault {
     pub truth: Truth,
     /// What is right behind these instead.
     pub but: &'static [(Kind, Truth)],
+    /// Behind which gateways nothing can be claimed of it, and why.
+    pub unknown: &'static [(Kind, &'static str)],
     /// Whether a gateway can meet it.
     pub meets: fn(Kind) -> bool,
     /// Makes the upstreams and says how to break them.
@@ -76,6 +79,7 @@ impl Fault {
             name,
             truth,
             but: &[],
+            unknown: &[],
             meets: |_| true,
             cast,
         }
@@ -93,6 +97,12 @@ impl Fault {
         Self { but, ..self }
     }
 
+    /// The same, with the reasons why nothing can be claimed of it behind some.
+    #[must_use]
+    pub const fn unknown(self, unknown: &'static [(Kind, &'static str)]) -> Self {
+        Self { unknown, ..self }
+    }
+
     /// The same, with the reason why several causes are right.
     #[must_use]
     pub const fn because(self, because: &'static str) -> Self {
@@ -108,6 +118,15 @@ impl Fault {
     pub fn truth_behind(&self, kind: Kind) -> Truth {
         let other = self.but.iter().find(|(other, _)| *other == kind);
         other.map_or(self.truth, |(_, truth)| *truth)
+    }
+}
+
+impl Fault {
+    /// Why nothing can be claimed of it behind this gateway, if so.
+    #[must_use]
+    pub fn why_unknown(&self, kind: Kind) -> Option<&'static str> {
+        let own = self.unknown.iter().find(|(other, _)| *other == kind);
+        own.map(|(_, why)| *why)
     }
 }
 
@@ -163,6 +182,15 @@ mod tests {
         for kind in Kind::ALL {
             let count = sample.iter().filter(|cell| cell.kind == kind).count();
             assert!(count >= 3, "{} {count}", kind.name());
+        }
+    }
+
+    #[test]
+    fn a_reason_is_given_only_where_the_fault_is_met() {
+        for fault in faults::all() {
+            for (kind, why) in fault.unknown {
+                assert!((fault.meets)(*kind) && !why.is_empty(), "{}", fault.name);
+            }
         }
     }
 

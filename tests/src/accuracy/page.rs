@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::faults;
 use super::judge::{Judged, Mark};
+use super::kept::Played;
 use crate::gateways::Kind;
 
 /// One cell as a line of text.
@@ -38,66 +39,100 @@ fn status(status: Option<u16>) -> String {
     status.map_or_else(|| "-".to_owned(), |status| status.to_string())
 }
 
+/// Why nothing can be claimed in this cell, if so.
+#[must_use]
+pub fn why_unknown(cell: &Judged) -> Option<&'static str> {
+    let fault = faults::all().find(|fault| fault.name == cell.fault);
+    fault.and_then(|fault| fault.why_unknown(cell.kind))
+}
+
 /// How many cells have each mark.
 #[must_use]
 pub fn totals(cells: &[Judged]) -> String {
-    let count = |mark: Mark| cells.iter().filter(|cell| cell.mark == mark).count();
-    let counted = Mark::ALL.map(|mark| format!("{} {}", count(mark), mark.name()));
-    let alone = cells.iter().filter_map(|cell| cell.alone.as_ref());
-    let right = alone.filter(|cell| cell.mark == Mark::Right).count();
+    let counted = Mark::ALL.map(|mark| format!("{} {}", count(cells, mark), mark.name()));
+    let failed = cells.iter().filter(|cell| cell.mark.counts()).count();
     let (count, counted) = (cells.len(), counted.join(", "));
-    format!(
-        "{count} cells: {counted}; {right} of the unknown are right when nothing else fails at that moment"
-    )
+    format!("{count} cells, {failed} failed answers: {counted}")
+}
+
+fn count(cells: &[Judged], mark: Mark) -> usize {
+    cells.iter().filter(|cell| cell.mark == mark).count()
 }
 
 /// The whole page.
 #[must_use]
-pub fn page(cells: &[Judged], seeds: &[u64], versions: &BTreeMap<Kind, String>) -> String {
-    let kinds: Vec<Kind> = versions.keys().copied().collect();
+pub fn page(plays: &[Played]) -> String {
+    let cells: Vec<&Judged> = plays.iter().flat_map(|play| &play.cells).collect();
     let mut page = HEAD.to_owned();
-    let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
-    let _ = writeln!(page, "Seeds: {}. {}.\n", seeds.join(", "), totals(cells));
-    page += &latencies(cells);
-    page += &by_gateway(cells, versions);
-    page += "\n## Every cell\n\n";
-    let names = kinds.iter().map(|kind| kind.name());
-    let _ = writeln!(
-        page,
-        "| fault | {} |",
-        names.collect::<Vec<_>>().join(" | ")
-    );
-    let _ = writeln!(page, "|---|{}", "---|".repeat(kinds.len()));
-    for fault in faults::all() {
-        let row = kinds.iter().map(|kind| cell(cells, *kind, fault.name));
-        let _ = writeln!(
-            page,
-            "| {} | {} |",
-            fault.name,
-            row.collect::<Vec<_>>().join(" | ")
-        );
+    page += &by_seed(plays);
+    page += &latencies(&cells);
+    page += &by_gateway(&cells, plays);
+    page += "\n## Wrong, missed or too much\n\n";
+    page += &not_right(plays, |cell| cell.mark.is_bad());
+    page += "\n## Unknown, and why\n\n";
+    page += &not_right(plays, |cell| cell.mark == Mark::Unknown);
+    page += &by_now_right(&cells);
+    page += REPRODUCE;
+    for kind in kinds(plays) {
+        page += &table(plays, kind);
     }
-    page += &not_right(cells);
     page += &sets();
     page
 }
 
+fn kinds(plays: &[Played]) -> Vec<Kind> {
+    let met = |kind: &Kind| plays.iter().any(|play| play.versions.contains_key(kind));
+    Kind::ALL.into_iter().filter(met).collect()
+}
+
 const HEAD: &str = "# How often it is right
 
-Written by `cargo xtask accuracy`: real faults behind real gateways, each made from a seed with ports,
-delays and sizes of chance, a dozen at a time behind one gateway; what a client saw of each, and what
-probe502 said of it. Statuses 500, 502, 503 and 504 are watched.
-
-What was *unknown* in such company is played again with nothing else failing at that moment: *alone*.
+Written by `cargo xtask accuracy`: every fault behind every gateway that can meet it. The upstreams are
+real and really break, with ports, delays, sizes and an order of chance, drawn from a seed. One probe502
+watches the host for statuses 500, 502, 503 and 504 from before the first gateway starts; a gateway meets
+its faults one after the other, and several gateways do so side by side.
 
 *right*: one verdict, its cause, symptom and status as they must be. *unknown*: it claims nothing.
 *wrong*: it claims something else. *missed*: a failed answer has no verdict. *spurious*: a verdict too
-many. *hidden*: the gateway tried again and the client got a good answer; *silent*: it closed without
-an answer: no failed answer, so nothing may be said. *broken*: the fault could not be made.
+many. *hidden*: the gateway tried again, or passed on what came, and the client got a good answer;
+*silent*: it closed without an answer: no failed answer, so nothing may be said. *broken*: the fault
+could not be made.
 
 ";
 
-fn latencies(cells: &[Judged]) -> String {
+const REPRODUCE: &str = "
+## How to measure it again
+
+`cargo xtask accuracy --seed 502,503,504` plays all of it and writes this page; `--gateway NAME`,
+`--fault WORD` and `--cell GATEWAY/FAULT` play a part and write none. What each cell's verdict said
+is left in `target/accuracy/SEED.jsonl`, and all that the agent heard in `target/accuracy/SEED.p502`, for
+`probe502 replay`.
+";
+
+fn by_seed(plays: &[Played]) -> String {
+    let heads = Mark::ALL.map(Mark::name).join(" | ");
+    let mut table = format!(
+        "| seed | commit | kernel | minutes | cells | failed answers | {heads} |\n|---:|---|---|{}\n",
+        "---:|".repeat(3 + Mark::ALL.len())
+    );
+    for play in plays {
+        let failed = play.cells.iter().filter(|cell| cell.mark.counts()).count();
+        let marks = Mark::ALL.map(|mark| count(&play.cells, mark).to_string());
+        let _ = writeln!(
+            table,
+            "| {} | {} | {} | {} | {} | {failed} | {} |",
+            play.seed,
+            play.commit,
+            play.kernel,
+            play.took.as_secs().div_ceil(60),
+            play.cells.len(),
+            marks.join(" | ")
+        );
+    }
+    table + "\n"
+}
+
+fn latencies(cells: &[&Judged]) -> String {
     let mut all: Vec<Duration> = cells.iter().filter_map(|cell| cell.latency).collect();
     all.sort_unstable();
     let at = |share: usize| {
@@ -112,94 +147,152 @@ fn latencies(cells: &[Judged]) -> String {
     )
 }
 
-fn by_gateway(cells: &[Judged], versions: &BTreeMap<Kind, String>) -> String {
+fn by_gateway(cells: &[&Judged], plays: &[Played]) -> String {
     let heads = Mark::ALL.map(Mark::name);
     let mut table = format!(
-        "| gateway | {} | proven | inferred | joined by |\n|---|{}---|---|---|\n",
+        "| gateway | {} | proven | inferred | joined by |\n|---|{}---:|---:|---|\n",
         heads.join(" | "),
         "---:|".repeat(heads.len())
     );
-    for (kind, version) in versions {
-        let own: Vec<&Judged> = cells.iter().filter(|cell| cell.kind == *kind).collect();
-        let count = |mark: Mark| own.iter().filter(|cell| cell.mark == mark).count();
-        let marks = Mark::ALL.map(|mark| count(mark).to_string());
+    for kind in kinds(plays) {
+        let own = || cells.iter().filter(|cell| cell.kind == kind);
+        let version = plays.iter().find_map(|play| play.versions.get(&kind));
+        let marks = Mark::ALL.map(|mark| own().filter(|cell| cell.mark == mark).count());
         let sure = |word: &str| {
-            own.iter()
+            own()
                 .filter(|cell| cell.field("/confidence") == word)
                 .count()
         };
         let mut joins: BTreeMap<&str, usize> = BTreeMap::new();
-        for cell in own.iter().filter(|cell| cell.seen.is_some()) {
+        for cell in own().filter(|cell| !cell.verdict.is_null()) {
             *joins.entry(cell.field("/joined_by")).or_default() += 1;
         }
-        let joins: Vec<String> = joins
-            .iter()
-            .map(|(by, count)| format!("{by} {count}"))
-            .collect();
+        let joins = joins.iter().map(|(by, count)| format!("{by} {count}"));
         let _ = writeln!(
             table,
-            "| {} {version} | {} | {} | {} | {} |",
-            kind.name(),
-            marks.join(" | "),
+            "| [{name}](#{name}) {} | {} | {} | {} | {} |",
+            version.map_or("", String::as_str),
+            marks.map(|count| count.to_string()).join(" | "),
             sure("proven"),
             sure("inferred"),
-            joins.join(", ")
+            joins.collect::<Vec<_>>().join(", "),
+            name = kind.name(),
         );
     }
     table
 }
 
-/// One word, or one for each seed where they differ.
-fn cell(cells: &[Judged], kind: Kind, fault: &str) -> String {
-    let own = cells
-        .iter()
-        .filter(|cell| cell.kind == kind && cell.fault == fault);
-    let mut words: Vec<String> = own
-        .map(|cell| {
-            let said = if cell.mark == Mark::Right {
-                cell.field("/confidence").to_owned()
-            } else {
-                format!("**{}**", cell.mark.name()) + &alone(cell)
+/// Each such cell once, with the seeds in which it was so.
+fn not_right(plays: &[Played], fits: impl Fn(&Judged) -> bool) -> String {
+    let mut found: BTreeMap<(Kind, String, String), Vec<String>> = BTreeMap::new();
+    for play in plays {
+        for cell in play.cells.iter().filter(|cell| fits(cell)) {
+            let said = format!(
+                "{}, {} ({}); expected {}",
+                cell.mark.name(),
+                or_nothing(cell.field("/cause")),
+                or_nothing(cell.field("/symptom")),
+                cell.note
+            );
+            let why = match why_unknown(cell) {
+                Some(why) if cell.mark == Mark::Unknown => format!(". {why}"),
+                _ if cell.mark == Mark::Unknown => ". **Not explained yet**".to_owned(),
+                _ => String::new(),
             };
-            format!("{} {said}", status(cell.status))
-        })
-        .collect();
-    words.sort();
-    words.dedup();
-    words.join(", ")
-}
-
-fn alone(cell: &Judged) -> String {
-    cell.alone.as_ref().map_or_else(String::new, |alone| {
-        let said = if alone.mark == Mark::Right {
-            alone.field("/confidence")
-        } else {
-            alone.mark.name()
-        };
-        format!(" (alone: {said})")
-    })
-}
-
-fn not_right(cells: &[Judged]) -> String {
-    let mut list = "\n## What was not right\n\n".to_owned();
-    for cell in cells
-        .iter()
-        .filter(|cell| cell.mark.is_bad() || cell.mark == Mark::Unknown)
-    {
-        let _ = writeln!(
-            list,
-            "- {} {}: {}{}: {} {} {}; expected {}",
-            cell.kind.name(),
-            cell.fault,
-            cell.mark.name(),
-            alone(cell),
-            cell.field("/symptom"),
-            cell.field("/cause"),
-            cell.field("/confidence"),
-            cell.note
-        );
+            let key = (cell.kind, cell.fault.clone(), format!("{said}{why}."));
+            found.entry(key).or_default().push(play.seed.to_string());
+        }
     }
-    list
+    if found.is_empty() {
+        return "None.\n".to_owned();
+    }
+    let lines = found.iter().map(|((kind, fault, said), seeds)| {
+        let seeds = seeds.join(", ");
+        format!("- {} {fault} (seed {seeds}): {said}\n", kind.name())
+    });
+    lines.collect()
+}
+
+fn or_nothing(field: &str) -> &str {
+    if field.is_empty() { "nothing" } else { field }
+}
+
+/// Where a reason is kept for what was right in every play.
+fn by_now_right(cells: &[&Judged]) -> String {
+    let mut list = String::new();
+    for (kind, fault) in stale(cells) {
+        let _ = writeln!(list, "- {} {fault}", kind.name());
+    }
+    if list.is_empty() {
+        return list;
+    }
+    format!("\n## Explained as unknown, and right by now\n\n{list}")
+}
+
+/// The cells that have a reason to be unknown and are right wherever they were played.
+#[must_use]
+pub fn stale(cells: &[&Judged]) -> Vec<(Kind, &'static str)> {
+    let mut stale = Vec::new();
+    for fault in faults::all() {
+        for (kind, _) in fault.unknown {
+            let mut own = cells
+                .iter()
+                .filter(|cell| cell.kind == *kind && cell.fault == fault.name)
+                .peekable();
+            if own.peek().is_some() && own.all(|cell| cell.mark == Mark::Right) {
+                stale.push((*kind, fault.name));
+            }
+        }
+    }
+    stale
+}
+
+/// A row for each fault, or as many as the seeds differ in.
+fn table(plays: &[Played], kind: Kind) -> String {
+    let mut table = format!(
+        "\n## {}\n\n| fault | expected | | status | symptom | cause | confidence | joined by | ms |\n|---|---|---|---|---|---|---|---|---:|\n",
+        kind.name()
+    );
+    for fault in faults::all().filter(|fault| (fault.meets)(kind)) {
+        let mut rows: BTreeMap<String, (Vec<u64>, Vec<u128>)> = BTreeMap::new();
+        for play in plays {
+            let same = |cell: &&Judged| cell.kind == kind && cell.fault == fault.name;
+            for cell in play.cells.iter().filter(same) {
+                let row = rows.entry(said(cell)).or_default();
+                row.0.push(play.seed);
+                row.1
+                    .extend(cell.latency.map(|latency| latency.as_millis()));
+            }
+        }
+        let expected = fault.truth_behind(kind).causes.join(" or ");
+        for (said, (seeds, times)) in &rows {
+            let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+            let when = if rows.len() > 1 {
+                format!(" ({})", seeds.join(", "))
+            } else {
+                String::new()
+            };
+            let times: Vec<String> = times.iter().map(u128::to_string).collect();
+            let times = times.join(", ");
+            let _ = writeln!(
+                table,
+                "| {}{when} | {expected} | {said} | {times} |",
+                fault.name
+            );
+        }
+    }
+    table
+}
+
+fn said(cell: &Judged) -> String {
+    let mark = if cell.mark == Mark::Right {
+        cell.mark.name().to_owned()
+    } else {
+        format!("**{}**", cell.mark.name())
+    };
+    let fields = ["/symptom", "/cause", "/confidence", "/joined_by"];
+    let fields = fields.map(|pointer| cell.field(pointer)).join(" | ");
+    format!("{mark} | {} | {fields}", status(cell.status))
 }
 
 /// Where the programs race with themselves.

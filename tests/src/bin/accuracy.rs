@@ -1,13 +1,17 @@
 //! Plays every fault behind every gateway and writes what was said of each: `cargo xtask accuracy`.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Parser;
 use probe502_tests::accuracy::judge::{Judged, Mark};
-use probe502_tests::accuracy::run::{self, Pace};
+use probe502_tests::accuracy::kept::{self, Played};
+use probe502_tests::accuracy::run::Play;
 use probe502_tests::accuracy::{Cell, matrix, page, sample};
 use probe502_tests::gateways::Kind;
 use probe502_tests::storm::{self, Weather};
@@ -30,6 +34,12 @@ struct Arguments {
     /// Each fault once, behind one gateway or another.
     #[arg(long)]
     sample: bool,
+    /// How many gateways meet their faults at once.
+    #[arg(long, default_value_t = 4)]
+    side_by_side: usize,
+    /// Plays nothing: writes the page of the plays that are kept.
+    #[arg(long)]
+    kept: bool,
     /// Thousands of requests at once instead, good and broken ones mixed.
     #[arg(long)]
     storm: bool,
@@ -102,42 +112,89 @@ fn blow(arguments: &Arguments) -> Result<bool> {
     Ok(good)
 }
 
-/// Whether nothing was wrong, missed or too much.
+/// Whether nothing was wrong, missed or too much, and no unknown is without a reason.
 fn play(arguments: &Arguments) -> Result<bool> {
-    let cells = chosen(arguments);
-    ensure!(!cells.is_empty(), "no such cell");
     std::fs::create_dir_all(&arguments.keep)?;
-    let mut judged = Vec::new();
+    let mut plays = Vec::new();
+    for seed in &arguments.seed {
+        plays.push(if arguments.kept {
+            Played::read(&arguments.keep.join(format!("{seed}.jsonl")))?
+        } else {
+            played(*seed, arguments)?
+        });
+    }
+    if let Some(file) = &arguments.page {
+        std::fs::write(file, page::page(&plays))?;
+    }
+    let cells: Vec<&Judged> = plays.iter().flat_map(|play| &play.cells).collect();
+    for (kind, fault) in page::stale(&cells) {
+        println!(
+            "explained as unknown, and right by now: {}/{fault}",
+            kind.name()
+        );
+    }
+    let good =
+        |cell: &&Judged| !cell.mark.is_bad() && (cell.mark != Mark::Unknown || explained(cell));
+    Ok(cells.iter().all(good))
+}
+
+fn explained(cell: &Judged) -> bool {
+    page::why_unknown(cell).is_some()
+}
+
+/// Plays one seed; what is known of it is on the disk as it goes.
+fn played(seed: u64, arguments: &Arguments) -> Result<Played> {
+    let (cells, versions) = installed(chosen(arguments));
+    ensure!(!cells.is_empty(), "no such cell");
+    let (began, mut played) = (Instant::now(), Played::here(seed, &versions));
+    let file = arguments.keep.join(format!("{seed}.jsonl"));
+    let record = arguments.keep.join(format!("{seed}.p502"));
+    std::fs::write(&file, format!("{}\n", played.head()))?;
+    let log = Mutex::new(std::fs::File::options().append(true).open(&file)?);
+    let tell = |cell: &Judged| {
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        println!("{:>5} {}", began.elapsed().as_secs(), page::line(cell));
+        if arguments.cell.is_some() {
+            println!("{:#}", cell.verdict);
+        }
+        if let Err(error) = writeln!(log, "{}", kept::line(cell)) {
+            eprintln!("{}: {error}", file.display());
+        }
+    };
+    let play = Play {
+        cells: &cells,
+        seed,
+        side_by_side: arguments.side_by_side,
+        record: Some(&record),
+    };
+    played.cells = play.all(&tell)?;
+    played.took = began.elapsed();
+    std::fs::write(&file, played.text())?;
+    println!("\nseed {seed}: what was not right");
+    for cell in played.cells.iter().filter(|cell| cell.mark != Mark::Right) {
+        println!("{}", page::line(cell));
+    }
+    println!("{}", page::totals(&played.cells));
+    Ok(played)
+}
+
+/// Those whose gateway is on this host, and the gateways' versions.
+fn installed(cells: Vec<Cell>) -> (Vec<Cell>, BTreeMap<Kind, String>) {
     let mut versions = BTreeMap::new();
     for kind in Kind::ALL {
-        let own: Vec<Cell> = cells
-            .iter()
-            .filter(|cell| cell.kind == kind)
-            .copied()
-            .collect();
-        if own.is_empty() {
+        if !cells.iter().any(|cell| cell.kind == kind) {
             continue;
         }
         match kind.version() {
-            Ok(version) => versions.insert(kind, version),
-            Err(error) => {
-                eprintln!("skipped {} cells of {}: {error:#}", own.len(), kind.name());
-                continue;
+            Ok(version) => {
+                versions.insert(kind, version);
             }
-        };
-        for seed in &arguments.seed {
-            judged.extend(told(kind, &own, *seed, arguments)?);
+            Err(error) => eprintln!("skipped {}: {error:#}", kind.name()),
         }
     }
-    keep(arguments, &judged)?;
-    println!("{}", page::totals(&judged));
-    if let Some(file) = &arguments.page {
-        std::fs::write(file, page::page(&judged, &arguments.seed, &versions))?;
-    }
-    let bad = |cell: &Judged| {
-        cell.mark.is_bad() || cell.alone.as_ref().is_some_and(|alone| alone.mark.is_bad())
-    };
-    Ok(!judged.iter().any(bad))
+    let cells = cells.into_iter();
+    let here = cells.filter(|cell| versions.contains_key(&cell.kind));
+    (here.collect(), versions)
 }
 
 fn chosen(arguments: &Arguments) -> Vec<Cell> {
@@ -157,70 +214,4 @@ fn chosen(arguments: &Arguments) -> Vec<Cell> {
                 .is_none_or(|name| *name == cell.name())
         })
         .collect()
-}
-
-fn told(kind: Kind, cells: &[Cell], seed: u64, arguments: &Arguments) -> Result<Vec<Judged>> {
-    eprintln!("{}: {} cells, seed {seed}", kind.name(), cells.len());
-    let dir = arguments.keep.join(seed.to_string());
-    std::fs::create_dir_all(&dir)?;
-    let play = |cells: &[Cell], pace| {
-        run::gateway(kind, cells, seed, pace, &dir)
-            .with_context(|| format!("behind {}", kind.name()))
-    };
-    let mut judged = play(cells, Pace::Together)?;
-    let unknown = |cell: &&Cell| {
-        let same = |judged: &&Judged| judged.fault == cell.fault.name;
-        judged
-            .iter()
-            .find(same)
-            .is_some_and(|judged| judged.mark == Mark::Unknown)
-    };
-    let again: Vec<Cell> = cells.iter().filter(unknown).copied().collect();
-    for alone in play(&again, Pace::Alone)? {
-        let first = judged.iter_mut().find(|judged| judged.fault == alone.fault);
-        if let Some(first) = first {
-            first.alone = Some(Box::new(alone));
-        } else {
-            judged.push(alone);
-        }
-    }
-    for cell in &judged {
-        println!("{}", page::line(cell));
-        if let Some(alone) = &cell.alone {
-            println!("alone    {}", page::line(alone));
-        }
-        if arguments.cell.is_some() || cell.fault == "(no request)" {
-            let verdict = cell
-                .seen
-                .as_ref()
-                .map(|seen| serde_json::to_string_pretty(&seen.verdict));
-            println!("{}", verdict.transpose()?.unwrap_or_default());
-        }
-    }
-    Ok(judged)
-}
-
-/// A line for each cell, with its whole verdict; recordings only of what was not right.
-fn keep(arguments: &Arguments, judged: &[Judged]) -> Result<()> {
-    let mut lines = String::new();
-    for cell in judged {
-        let verdict = cell.seen.as_ref().map(|seen| seen.verdict.clone());
-        let line = serde_json::json!({
-            "gateway": cell.kind.name(), "fault": cell.fault, "mark": cell.mark.name(),
-            "status": cell.status, "note": cell.note, "verdict": verdict, "record": cell.record,
-        });
-        lines += &format!("{line}\n");
-    }
-    std::fs::write(arguments.keep.join("cells.jsonl"), lines)?;
-    let fine = |cell: &Judged| !cell.mark.is_bad() && cell.mark != Mark::Unknown;
-    for record in judged.iter().map(|cell| &cell.record) {
-        let whole = judged
-            .iter()
-            .filter(|cell| cell.record == *record)
-            .all(fine);
-        if whole && arguments.cell.is_none() && record.exists() {
-            std::fs::remove_file(record)?;
-        }
-    }
-    Ok(())
 }

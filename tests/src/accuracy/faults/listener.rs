@@ -89,6 +89,11 @@ pub(super) const FAULTS: &[Fault] = &[
         truth(&["listener.not-accepting"], SILENCE),
         |luck, _| never_accepted(luck),
     ),
+    Fault::new(
+        "no-descriptor-left",
+        truth(&["listener.fd-exhausted"], SILENCE),
+        |luck, _| no_descriptor(luck),
+    ),
 ];
 
 fn nothing_listens(luck: &mut Luck) -> Result<Cast> {
@@ -193,6 +198,14 @@ pub(super) fn fill(addr: SocketAddr, most: usize) -> Vec<TcpStream> {
 
 fn never_accepted(luck: &mut Luck) -> Result<Cast> {
     let upstream = faulty(luck, &["--share", "threads", "--never-accept"])?;
+    Cast::of(upstream.addr.clone(), move |door| {
+        let _alive = &upstream;
+        door.get("/unaccepted")
+    })
+}
+
+fn no_descriptor(luck: &mut Luck) -> Result<Cast> {
+    let upstream = faulty(luck, &["--share", "threads", "--no-descriptors"])?;
     Cast::of(upstream.addr.clone(), move |door| {
         let _alive = &upstream;
         door.get("/unaccepted")

@@ -46,7 +46,7 @@ fn all_down(luck: &mut Luck) -> Result<Cast> {
     let netns = Netns::make()?;
     let mut dead = || Server::Tcp(endpoint(&netns.host(), luck.port()));
     let servers = vec![dead(), dead()];
-    Ok(Cast::servers(servers, move |door| {
+    let cast = Cast::servers(servers, move |door| {
         let _alive = &netns;
         if matches!(door.kind, Kind::Haproxy | Kind::HaproxyTrixie) {
             // Its checks need two failures each.
@@ -60,7 +60,9 @@ fn all_down(luck: &mut Luck) -> Result<Cast> {
         let mut guest = door.enter()?;
         guest.get("/first")?;
         guest.get("/second")
-    }))
+    });
+    // Its checks of the dead ones are refused for as long as it runs.
+    Ok(cast.own(Own::default()))
 }
 
 fn ruled(luck: &mut Luck) -> Result<Cast> {
