@@ -213,20 +213,30 @@ fn stranger(stands: &[Stand], seen: Seen) -> Option<Judged> {
     })
 }
 
-/// The upstreams of all cells, made side by side: most of it is waiting.
+/// How many upstreams start at once: most of it is waiting, and a machine has few processors.
+const STARTING: usize = 6;
+
+/// The upstreams of all cells.
 fn set_up(stands: &[Stand], seed: u64) -> Vec<Result<Set>> {
-    std::thread::scope(|scope| {
-        let made: Vec<_> = stands
-            .iter()
-            .map(|stand| scope.spawn(move || set(*stand, seed)))
-            .collect();
-        let joined = made.into_iter().map(|thread| {
-            thread
-                .join()
-                .unwrap_or_else(|_| Err(anyhow!("setting up panicked")))
-        });
-        joined.collect()
-    })
+    let mut sets = Vec::new();
+    for some in stands.chunks(STARTING) {
+        sets.extend(std::thread::scope(|scope| {
+            let start = |stand: &Stand| {
+                scope.spawn({
+                    let stand = *stand;
+                    move || set(stand, seed)
+                })
+            };
+            let made: Vec<_> = some.iter().map(start).collect();
+            let joined = made.into_iter().map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|_| Err(anyhow!("setting up panicked")))
+            });
+            joined.collect::<Vec<_>>()
+        }));
+    }
+    sets
 }
 
 fn set(Stand { cell, port }: Stand, seed: u64) -> Result<Set> {
