@@ -238,6 +238,10 @@ impl Live {
         for listener in listeners {
             self.feed(kernel::now(), Fact::Listens(listener))?;
         }
+        self.look_at_paths()
+    }
+
+    fn look_at_paths(&mut self) -> anyhow::Result<()> {
         for listener in sockets::unix_listeners() {
             self.feed(kernel::now(), Fact::UnixListens(listener))?;
         }
@@ -312,7 +316,10 @@ impl Live {
     fn answer_wishes(&mut self) -> anyhow::Result<()> {
         while let Some(wish) = self.correlator.poll_wish() {
             if wish == Wish::Unix {
-                self.kernel.watch_unix()?;
+                if self.kernel.watch_unix()? {
+                    // Whoever was dialled before that shows in no dial.
+                    self.look_at_paths()?;
+                }
             } else if wish == Wish::Calls {
                 self.kernel.watch_calls(Instant::now())?;
             }

@@ -1,6 +1,6 @@
 //! An HTTP/1.1 client over a plain socket, that knows to the microsecond when its answer came.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -148,7 +148,13 @@ impl Client {
 
     fn fill(&mut self) -> Result<()> {
         let mut part = [0; 16384];
-        let count = self.stream.read(&mut part)?;
+        let count = loop {
+            match self.stream.read(&mut part) {
+                // A process that was stopped and goes on has its waiting calls interrupted.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
         if count == 0 {
             bail!("the gateway closed after {} bytes", self.buffered.len());
         }

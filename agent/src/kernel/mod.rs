@@ -94,8 +94,8 @@ impl Kernel {
         self.on_call.watch_calls(&mut self.programs, (now, told))
     }
 
-    /// Watches UNIX connections from now on.
-    pub fn watch_unix(&mut self) -> anyhow::Result<()> {
+    /// Watches UNIX connections from now on; whether nobody had before.
+    pub fn watch_unix(&mut self) -> anyhow::Result<bool> {
         self.on_call.watch_unix(&mut self.programs)
     }
 

@@ -31,16 +31,16 @@ pub struct OnCall {
 }
 
 impl OnCall {
-    /// Watches UNIX connections from now on.
-    pub fn watch_unix(&mut self, programs: &mut Ebpf) -> anyhow::Result<()> {
+    /// Watches UNIX connections from now on; whether nobody had before.
+    pub fn watch_unix(&mut self, programs: &mut Ebpf) -> anyhow::Result<bool> {
         if std::mem::replace(&mut self.watches_unix, true) {
-            return Ok(());
+            return Ok(false);
         }
         for name in UNIX {
             // One that this kernel refused stays away; `doctor` says why.
             let _ = program(programs, name)?.attach();
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Watches failed calls for a while, or longer; `told` is how many were told of so far.

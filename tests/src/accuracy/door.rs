@@ -20,6 +20,8 @@ pub struct Outcome {
     pub door: SocketAddr,
     /// The status; none where the gateway closed without an answer.
     pub status: Option<u16>,
+    /// Why there is none.
+    pub error: String,
     /// When it came.
     pub at: Instant,
 }
@@ -138,6 +140,9 @@ impl Guest<'_> {
             client,
             door: self.door.addr,
             status: answer.as_ref().ok().map(|answer| answer.status),
+            error: answer
+                .as_ref()
+                .map_or_else(|error| format!("{error:#}"), |_| String::new()),
             at: answer.map_or_else(|_| Instant::now(), |answer| answer.at),
         };
         let mut asked = self

@@ -180,6 +180,7 @@ impl Verdicts {
             (None, Some(_)) => Mark::Hidden,
             (None, None) => Mark::Silent,
         };
+        let causes = truth.causes.join(" or ");
         let latency = seen
             .as_ref()
             .map(|seen| seen.at.saturating_duration_since(outcome.at));
@@ -190,11 +191,11 @@ impl Verdicts {
             status: outcome.status,
             verdict: seen.map_or(Value::Null, |seen| seen.verdict),
             latency,
-            note: format!(
-                "{} after {}",
-                truth.causes.join(" or "),
-                truth.symptoms.join(" or ")
-            ),
+            note: if outcome.error.is_empty() {
+                format!("{causes} after {}", truth.symptoms.join(" or "))
+            } else {
+                format!("{causes}; the client: {}", outcome.error)
+            },
         }
     }
 
