@@ -228,7 +228,7 @@ fn unseen(evidence: &Evidence, attempt: &Attempt) -> Judgement {
                 proven(Cause::FilteredReject)
             } else {
                 network::reset_by_another(evidence, attempt)
-                    .or_else(|| sealed::unseen(flow))
+                    .or_else(|| sealed::unseen(flow, gone))
                     .unwrap_or(UNEXPLAINED)
             }
         }

@@ -30,14 +30,16 @@ pub(super) fn closed(attempt: &Attempt, end: &OtherEnd) -> Judgement {
     }
 }
 
-/// Its end was not told of: an encrypted farewell may have said it before.
-pub(super) fn unseen(flow: &Flow) -> Option<Judgement> {
+/// Its end was not told of: an encrypted farewell may have said it before. `gone` where a socket that
+/// was closed in good order, having read all, was what answered the gateway's next packet.
+pub(super) fn unseen(flow: &Flow, gone: bool) -> Option<Judgement> {
     if left_before(flow) {
         return Some(inferred(Cause::KeepaliveRace));
     }
     // Too young for an idle timer: it is an answer to what was asked.
     let is_answer = tls::is_young(flow) && answered_nothing(flow, None);
-    let said = is_answer && tls::heard_sealed_alert(flow);
+    let left = gone && tls::heard_tickets(flow);
+    let said = is_answer && (left || tls::heard_sealed_alert(flow));
     said.then_some(inferred(Cause::AppClosedWithoutAnswer))
 }
 
