@@ -1,6 +1,7 @@
 //! Everything that bears on one answer, looked up and put together before it is judged.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::attempts::Attempt;
 use crate::cause::Cause;
@@ -273,10 +274,15 @@ fn is_own_choice(how: How) -> bool {
     }
 }
 
+/// Who leaves later leaves for another reason. No verdict waits so long, but an agent that was held up
+/// hears of both at once.
+const LEAVES_WITHIN: Duration = Duration::from_secs(2);
+
 /// A process that closed while it lived was ended by what came before: a later blow is another story.
 fn explains(ending: &Ending, end: &OtherEnd) -> bool {
     match &ending.way {
         _ if end.flow.dying || ending.at <= end.at => true,
+        Way::Exit(_) if ending.at.since(end.at) > LEAVES_WITHIN => false,
         // A process that serves one connection leaves when its idle timer has ended that one.
         Way::Exit(0) => !raced(end),
         Way::Exit(_) => true,

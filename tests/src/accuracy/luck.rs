@@ -1,7 +1,6 @@
 //! Chance that a seed repeats: delays, sizes and ports.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -57,7 +56,7 @@ impl Luck {
         loop {
             let port = 10_000 + (self.next() % 20_000) as u16;
             let mut drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner);
-            if TcpListener::bind(("0.0.0.0", port)).is_ok() && drawn.insert(port) {
+            if !is_taken(port) && drawn.insert(port) {
                 return port;
             }
             if drawn.len() > 15_000 {
@@ -65,6 +64,14 @@ impl Luck {
             }
         }
     }
+}
+
+/// Whether a socket of this host has the port; asked without making one, which the agent would see.
+fn is_taken(port: u16) -> bool {
+    let word = format!(":{port:04X} ");
+    let tables = ["tcp", "tcp6"].map(|name| std::fs::read_to_string(format!("/proc/net/{name}")));
+    let mut tables = tables.iter().flatten();
+    tables.any(|table| table.contains(&word))
 }
 
 #[cfg(test)]
