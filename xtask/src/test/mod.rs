@@ -14,7 +14,7 @@ use crate::{demo, ebpf, packages, repository, tidy};
 use tally::Tally;
 
 /// What the end-to-end tests use: the gateways, a root file system with newer ones, the firewall,
-/// namespaces, a browser for the live page, the upstreams' Python with its virtual environments, and `kill`.
+/// namespaces, a browser for the live page, Prometheus, the upstreams' Python with its virtual environments, and `kill`.
 pub const PACKAGES: &[&str] = &[
     "nginx",
     "haproxy",
@@ -31,6 +31,7 @@ pub const PACKAGES: &[&str] = &[
     "procps",
     "chromium",
     "chromium-driver",
+    "prometheus",
 ];
 
 #[derive(clap::Args)]

@@ -1,0 +1,155 @@
+//! The rules for Prometheus: by its own tools, and in a Prometheus that scrapes an agent.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use probe502_tests::daemon::{Daemon, raw};
+use probe502_tests::nginx::{Nginx, free_port};
+use probe502_tests::paths::Folder;
+use probe502_tests::running::Running;
+use probe502_tests::skip::unable;
+use serde_json::Value;
+
+/// Far above what a scrape and an evaluation take, for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn rules() -> PathBuf {
+    project().join("dashboards/rules")
+}
+
+fn promtool(arguments: &[&str], stdin: Stdio) -> Result<()> {
+    let mut tool = Command::new("promtool");
+    let output = tool
+        .args(arguments)
+        .current_dir(rules())
+        .stdin(stdin)
+        .output()?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    ensure!(output.status.success(), "promtool {arguments:?}: {said}");
+    Ok(())
+}
+
+#[test]
+fn the_rules_are_right_by_prometheus_own_tools() -> Result<()> {
+    promtool(&["check", "rules", "probe502.yml"], Stdio::null())?;
+    promtool(&["test", "rules", "tests.yml"], Stdio::null())
+}
+
+#[test]
+fn the_rules_name_metrics_and_pages_that_there_are() -> Result<()> {
+    let text = std::fs::read_to_string(rules().join("probe502.yml"))?;
+    let metrics = std::fs::read_to_string(project().join("docs/metrics.md"))?;
+    let is_word = |one: char| one.is_ascii_alphanumeric() || one == '_' || one == ':';
+    for word in text.split(|one| !is_word(one)) {
+        if word.starts_with("probe502_") {
+            ensure!(
+                metrics.contains(&format!("| `{word}` |")),
+                "no metric {word}"
+            );
+        }
+    }
+    for line in text.lines().filter(|line| line.contains("runbook_url")) {
+        let page = line.split('"').nth(1).context("a page")?;
+        let page = page.replace("{{ $labels.cause }}", "process.crash");
+        ensure!(project().join(&page).is_file(), "no page {page}");
+    }
+    Ok(())
+}
+
+/// A Prometheus of one agent, with the rules.
+struct Prometheus {
+    addr: SocketAddr,
+    _running: Running,
+}
+
+impl Prometheus {
+    fn of(daemon: &Daemon, folder: &Folder) -> Result<Self> {
+        let addr = SocketAddr::from(([127, 0, 0, 1], free_port("127.0.0.1")?));
+        let config = folder.path("prometheus.yml");
+        let text = format!(
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
+             rule_files: [{:?}]\n\
+             scrape_configs: [{{job_name: probe502, static_configs: [{{targets: ['{}']}}]}}]\n",
+            rules().join("probe502.yml").canonicalize()?,
+            daemon.addr
+        );
+        std::fs::write(&config, text)?;
+        let mut command = Command::new("prometheus");
+        command.arg(format!("--config.file={}", config.display()));
+        command.arg(format!(
+            "--storage.tsdb.path={}",
+            folder.path("tsdb").display()
+        ));
+        command.arg(format!("--web.listen-address={addr}"));
+        let running = Running::start(&mut command)?;
+        Ok(Self {
+            addr,
+            _running: running,
+        })
+    }
+
+    /// What it answers, or null where it does not yet.
+    fn ask(&self, path: &str) -> Value {
+        let request = format!("GET /api/v1/{path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        let answer = raw(self.addr, request.as_bytes());
+        let body = answer.map(|page| page.body).unwrap_or_default();
+        serde_json::from_str(&body).unwrap_or_default()
+    }
+
+    /// Waits until the answer fits.
+    fn shows(&self, path: &str, fits: impl Fn(&Value) -> bool) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.ask(path);
+            if fits(&answer) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("{path}: {answer}");
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+#[test]
+fn prometheus_takes_the_metrics_and_every_rule_evaluates() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let folder = Folder::make()?;
+    let gateway = Nginx::before(&format!("127.0.0.1:{}", free_port("127.0.0.1")?))?;
+    let file = format!("port = [{}]\n", gateway.port());
+    let daemon = Daemon::start(&folder.path(""), &file, &[])?;
+    let prometheus = Prometheus::of(&daemon, &folder)?;
+    for _ in 0..7 {
+        gateway.get("/x")?;
+    }
+    let seven = |answer: &Value| answer["data"]["result"][0]["value"][1] == "7";
+    prometheus.shows("query?query=sum(probe502_answers_total)", seven)?;
+    let some = |answer: &Value| answer["data"]["result"][0]["value"][1].is_string();
+    for recorded in [
+        "cause:probe502_answers:rate5m",
+        "upstream:probe502_answers:rate5m",
+    ] {
+        prometheus.shows(&format!("query?query={recorded}"), some)?;
+    }
+    let healthy = |answer: &Value| {
+        let groups = answer["data"]["groups"].as_array();
+        let rules = groups.into_iter().flatten();
+        let mut rules = rules.flat_map(|group| group["rules"].as_array().into_iter().flatten());
+        groups.is_some_and(|groups| groups.len() == 2) && rules.all(|rule| rule["health"] == "ok")
+    };
+    prometheus.shows("rules", healthy)?;
+    let page = folder.path("metrics");
+    std::fs::write(&page, daemon.page("/metrics")?)?;
+    promtool(&["check", "metrics"], std::fs::File::open(page)?.into())
+}
