@@ -34,12 +34,21 @@ impl Daemon {
     /// # Errors
     /// When it does not come to serve.
     pub fn start(folder: &Path, file: &str, options: &[&str]) -> Result<Self> {
+        let mut command = Command::new(binary()?);
+        command.arg("agent").args(options);
+        Self::run(command, folder, file)
+    }
+
+    /// The same by this command, which lacks only the file and the address.
+    ///
+    /// # Errors
+    /// When it does not come to serve.
+    pub fn run(mut command: Command, folder: &Path, file: &str) -> Result<Self> {
         let config = folder.join("config.toml");
         std::fs::write(&config, file)?;
         let addr = SocketAddr::from(([127, 0, 0, 1], free_port("127.0.0.1")?));
-        let mut command = Command::new(binary()?);
-        command.arg("agent").arg("--config").arg(&config);
-        command.args(["--listen", &addr.to_string()]).args(options);
+        command.arg("--config").arg(&config);
+        command.args(["--listen", &addr.to_string()]);
         let running = Running::start(&mut command)?;
         let served = running
             .err

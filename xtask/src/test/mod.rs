@@ -32,6 +32,8 @@ pub const PACKAGES: &[&str] = &[
     "chromium",
     "chromium-driver",
     "prometheus",
+    "systemd",
+    "util-linux",
 ];
 
 #[derive(clap::Args)]

@@ -1,0 +1,106 @@
+//! What is installed with the binary: the systemd unit, by systemd's own tools and by its capabilities.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use probe502_tests::agent::binary;
+use probe502_tests::daemon::Daemon;
+use probe502_tests::nginx::{Nginx, free_port};
+use probe502_tests::paths::Folder;
+use probe502_tests::skip::unable;
+
+fn unit() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/probe502.service")
+}
+
+/// What the unit says for this key.
+fn setting(key: &str) -> Result<String> {
+    let text = fs::read_to_string(unit())?;
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    Ok(value.with_context(|| format!("no {key}"))?.to_owned())
+}
+
+#[test]
+fn the_unit_is_understood_and_exposes_little() -> Result<()> {
+    // With a program and a page that there are: the packages bring its own.
+    let folder = Folder::make()?;
+    let here = folder.path("probe502.service");
+    let text = fs::read_to_string(unit())?;
+    let text = text.replace("/usr/bin/probe502", "/bin/true");
+    fs::write(&here, text.replace("Documentation=man:probe502(1)\n", ""))?;
+    for arguments in [
+        &["verify", "--man=no"][..],
+        &["security", "--offline=yes", "--threshold=35"],
+    ] {
+        let mut analyze = Command::new("systemd-analyze");
+        let output = analyze.args(arguments).arg(&here).output()?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        ensure!(output.status.success(), "{arguments:?}: {said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_units_capabilities_are_enough_for_every_hook() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    // Where an unprivileged user can start it from.
+    let folder = Folder::make()?;
+    let program = folder.path("probe502");
+    fs::copy(binary()?, &program)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    let state = folder.path("state");
+    fs::create_dir(&state)?;
+    std::os::unix::fs::chown(&state, Some(65534), Some(65534))?;
+    let capabilities = setting("AmbientCapabilities")?.to_lowercase();
+    ensure!(
+        capabilities == setting("CapabilityBoundingSet")?.to_lowercase(),
+        "more than it starts with"
+    );
+    let capabilities = capabilities.replace("cap_", "+").replace(' ', ",");
+    let mut command = Command::new("setpriv");
+    command.args([
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--no-new-privs",
+    ]);
+    for set in ["inh-caps", "ambient-caps", "bounding-set"] {
+        command.arg(format!("--{set}=-all,{capabilities}"));
+    }
+    let gateway = Nginx::before(&format!("127.0.0.1:{}", free_port("127.0.0.1")?))?;
+    let history = state.join("history.db");
+    command
+        .arg(program)
+        .arg("agent")
+        .arg("--history")
+        .arg(&history);
+    let file = format!("port = [{}]\n", gateway.port());
+    let mut daemon = Daemon::run(command, &folder.path(""), &file)?;
+    gateway.get("/x")?;
+    daemon.reaches("probe502_history_verdicts_total", "outcome=\"written\"", 1)?;
+    let series = daemon.series("probe502_answers_total")?;
+    ensure!(
+        series
+            .keys()
+            .all(|labels| labels.contains("listener.absent")),
+        "{series:?}"
+    );
+    let root = Daemon::start(&folder.path(""), &file, &[])?;
+    let hooks = |of: &Daemon| of.series("probe502_hook_attached");
+    let (its, roots) = (hooks(&daemon)?, hooks(&root)?);
+    ensure!(its == roots, "root has {roots:?}, it has {its:?}");
+    ensure!(
+        fs::metadata(&history)?.permissions().mode() & 0o007 == 0,
+        "all may read it"
+    );
+    ensure!(daemon.end()?.success(), "{}", daemon.messages());
+    Ok(())
+}
