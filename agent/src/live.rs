@@ -1,6 +1,6 @@
 //! One loop's turn over the senses and the core: facts in, verdicts out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -10,6 +10,7 @@ use probe502_core::decode::Decoder;
 use probe502_core::event::{Attached, Death, Event, Fact, Lost};
 use probe502_core::notice::Notice;
 use probe502_core::units::{Pid, Timestamp};
+use probe502_core::unix::Dialler;
 use probe502_core::verdict::{Kind, Verdict};
 
 use crate::clock;
@@ -230,22 +231,27 @@ impl Live {
 
     fn look_around(&mut self) -> anyhow::Result<()> {
         let listeners = sockets::listeners();
-        let owners: std::collections::BTreeSet<Pid> =
-            listeners.iter().map(|listener| listener.task.pid).collect();
+        let owners: BTreeSet<Pid> = listeners.iter().map(|listener| listener.task.pid).collect();
         for process in owners.into_iter().filter_map(proc::identify) {
             self.feed(kernel::now(), Fact::Process(process))?;
         }
         for listener in listeners {
             self.feed(kernel::now(), Fact::Listens(listener))?;
         }
-        self.look_at_paths()
-    }
-
-    fn look_at_paths(&mut self) -> anyhow::Result<()> {
-        for listener in sockets::unix_listeners() {
-            self.feed(kernel::now(), Fact::UnixListens(listener))?;
+        for pid in self.look_at_paths()? {
+            let before = true;
+            self.feed(kernel::now(), Fact::Dialler(Dialler { pid, before }))?;
         }
         Ok(())
+    }
+
+    /// Who listens on UNIX paths; returns who holds connections to such.
+    fn look_at_paths(&mut self) -> anyhow::Result<BTreeSet<Pid>> {
+        let unix = sockets::unix_sockets();
+        for listener in unix.listeners {
+            self.feed(kernel::now(), Fact::UnixListens(listener))?;
+        }
+        Ok(unix.diallers)
     }
 
     fn drain_ring(&mut self, now: Timestamp) -> anyhow::Result<()> {

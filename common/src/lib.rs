@@ -7,6 +7,7 @@
 
 mod layout;
 mod lookup;
+pub mod mark;
 mod records;
 mod unix;
 

@@ -246,8 +246,8 @@ pub struct Flow {
     pub icmp_code: u8,
     /// Living threads of the acting task's process, 255 at most; 0 where no task acts.
     pub threads: u8,
-    /// Zero.
-    pub padding: u8,
+    /// Bits of [`mark`](crate::mark).
+    pub marks: u8,
     /// Bytes used in `said_head`.
     pub said_head_length: u16,
     /// Bytes used in `heard_head`.

@@ -251,6 +251,8 @@ pub struct Moment {
     pub written: u32,
     pub unread: u32,
     pub flags: u16,
+    /// Bits of `probe502_common::mark`.
+    pub marks: u8,
     /// The fact has an actor: the running task.
     pub acted: bool,
 }
@@ -318,7 +320,7 @@ pub fn fill(to: &mut Flow, from: &Connection, moment: &Moment) {
     } else {
         0
     };
-    to.padding = 0;
+    to.marks = moment.marks;
     to.said_head_length = from.said_head_length;
     to.heard_head_length = from.heard_head_length;
     to.said_head = from.said_head;

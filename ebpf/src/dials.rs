@@ -15,7 +15,7 @@ use crate::{
     connection::{self, Connection},
     kernel::{self, Kernel, Sock, TCP},
     layout::layout,
-    names,
+    names, tries,
 };
 
 /// The TCP state of a socket whose dial has not begun (`net/tcp_states.h`).
@@ -82,6 +82,8 @@ pub fn route6(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn begins(ctx: &SockAddrContext, is_v6: bool) -> Option<()> {
     let asked = ctx.sock_addr;
+    // Of other protocols too: a name server, HTTP/3.
+    tries::note_dialled();
     // SAFETY: the context is valid; the verifier turns this into a read of the socket.
     if unsafe { (*asked).protocol } != u32::from(TCP) {
         return None;

@@ -24,6 +24,7 @@ mod scanning;
 mod speech;
 mod states;
 mod tls;
+mod tries;
 mod turns;
 mod unix;
 mod unix_dials;

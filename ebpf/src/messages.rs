@@ -13,9 +13,9 @@ use probe502_common::{HEAD, flag, how, kind, role};
 use crate::{
     afterwards,
     connection::{self, Connection, HOLDER, Moment},
-    kernel::{self, Kernel, Sock, TCP},
+    kernel::{self, Kernel, Sock, TCP, TcpSock},
     layout::{is_watched, layout},
-    names, order, speech, tls, turns, unix, unix_waiting,
+    names, order, speech, tls, tries, turns, unix, unix_waiting,
 };
 
 /// `struct iovec`: base, then length.
@@ -39,10 +39,18 @@ pub fn tcp_sendmsg(ctx: BtfTracePointContext) -> i32 {
 fn sent(socket: *const c_void, message: *const c_void) -> Option<()> {
     let sock = Sock::at(socket)?;
     let connection = connection_of(socket, sock)?;
-    let tcp = sock.tcp()?;
-    let received = connection.received(tcp);
     connection.spoke_at = connection::now();
-    let message = Kernel::at(message)?;
+    said(connection, sock.tcp()?, Kernel::at(message)?);
+    if connection.role != role::ACCEPTED {
+        let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+        tries::note_asked(pid, connection.spoke_at);
+    }
+    None
+}
+
+#[inline(always)]
+fn said(connection: &mut Connection, tcp: TcpSock, message: Kernel) -> Option<()> {
+    let received = connection.received(tcp);
     let buffer = buffer(message);
     if turns::begins(connection, received) && !is_body(connection, buffer, received) {
         let (base, length) = buffer?;
@@ -298,6 +306,7 @@ fn tell(connection: &Connection, status: u16, received: u64, written: u32) {
         written,
         unread: 0,
         flags: connection::dying() | flag::HELD,
+        marks: tries::marks_since(connection.heard_at),
         acted: true,
     };
     connection::send(connection, &moment);
@@ -315,6 +324,7 @@ pub fn tell_heard(connection: &Connection, status: u16, length: u32, flags: u16)
         written: connection.said_mark,
         unread: 0,
         flags: flags | flag::HELD,
+        marks: 0,
         acted: false,
     };
     connection::send(connection, &moment);

@@ -1,7 +1,7 @@
 //! What each thread let go of last: the order by which a retry or an answer finds its failed attempt.
 
 use aya_ebpf::{macros::map, maps::LruHashMap};
-use probe502_common::role;
+use probe502_common::{mark, role};
 
 use crate::{
     afterwards,
@@ -50,15 +50,18 @@ const RETRY_ALONE: u64 = 50_000_000;
 /// A busy host may take the processor from a thread between a failure and its answer.
 pub const ANSWER: u64 = 200_000_000;
 
-/// The running thread let go of a dialled connection.
+/// The running thread let go of a dialled connection. Whether it had let go of another failed one right
+/// before, and nothing followed from that yet.
 #[inline(always)]
-pub fn note_let_go(cookie: u64, failed: bool) {
+pub fn note_let_go(cookie: u64, failed: bool) -> bool {
     let (tid, at) = (kernel::tid(kernel::current()), now());
     let failed = u64::from(failed);
     if let Some(place) = LET_GO.get_ptr_mut(tid) {
         // SAFETY: only this thread writes its own element, and it is running this program.
         let noted = unsafe { &mut *place };
+        let swept = noted.cookie != 0 && noted.failed == 1 && at.saturating_sub(noted.at) <= RETRY;
         (noted.cookie, noted.at, noted.failed) = (cookie, at, failed);
+        return swept;
     } else {
         let noted = &LetGo {
             cookie,
@@ -69,6 +72,7 @@ pub fn note_let_go(cookie: u64, failed: bool) {
         // Full of busy threads: then this one's order is not known.
         let _ = LET_GO.insert(tid, noted, 0);
     }
+    false
 }
 
 /// What the thread let go of last, if that was `within` a time; it counts once.
@@ -157,14 +161,17 @@ pub fn has_let_go(tid: u32) -> bool {
     noted.is_some_and(|noted| unsafe { (*noted).cookie } != 0)
 }
 
-/// A connection that is worth something ended; `told`: as a failure.
+/// A connection that is worth something ended; `told`: as a failure. Bits of `probe502_common::mark`.
 #[inline(always)]
-pub fn note_end(connection: &mut Connection, told: bool) {
+pub fn note_end(connection: &mut Connection, told: bool) -> u8 {
     if connection.role != role::ACCEPTED {
-        note_let_go(connection.cookie, told);
-    } else if told {
+        let swept = note_let_go(connection.cookie, told);
+        return if swept { mark::SWEPT } else { 0 };
+    }
+    if told {
         stand_for_answer(connection);
     }
+    0
 }
 
 /// A request was not answered, or not to its end, and its holder let go of it first: in place of an

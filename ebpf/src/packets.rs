@@ -17,7 +17,7 @@ use crate::{
     layout::is_watched,
     messages, names, overflows, scanning, speech,
     states::LISTEN,
-    tls, turns,
+    tls, tries, turns,
 };
 
 const IPPROTO_TCP: u32 = 6;
@@ -147,7 +147,9 @@ fn take_in(packet: *mut __sk_buff, payload: &Payload, connection: &mut Connectio
 
 #[inline(always)]
 fn heard(connection: &mut Connection, length: u32) -> Option<()> {
-    let status = messages::status(&connection.heard_head, connection.heard_head_length)?;
+    let status = messages::status(&connection.heard_head, connection.heard_head_length);
+    tries::note_heard(connection, status);
+    let status = status?;
     // What a retry got is told once, whatever it is.
     let rescues = core::mem::take(&mut connection.rescues) == 1 && status >= 200;
     let flags = u16::from(!is_watched(status)) * flag::UNWATCHED;
@@ -170,6 +172,9 @@ fn left(packet: *mut __sk_buff) -> Option<()> {
     let received = unsafe { bpf_tcp_sock(socket).as_ref() }?.bytes_received
         - u64::from(connection.has(flag::FIN_HEARD));
     connection.spoke_at = connection::now();
+    if connection.role != role::ACCEPTED {
+        tries::note_asked(connection.owner.pid, connection.spoke_at);
+    }
     let written = payload.sequence.wrapping_add(payload.length);
     let mut peek = [0; 16];
     let length = load(packet, &payload, &mut peek);

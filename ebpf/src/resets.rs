@@ -13,6 +13,7 @@ use crate::{
     connection, emit, headers,
     kernel::{Kernel, Sock},
     layout::layout,
+    tries,
 };
 
 /// The RST that [`tcp_send_reset`] told of last on this processor, for its twin.
@@ -138,6 +139,7 @@ fn reset_heard(socket: *const c_void) -> Option<()> {
     }
     connection.reset_at = connection::now();
     connection.flags |= flag::RESET_HEARD;
+    tries::note_parted(connection);
     keep_port(socket, connection)
 }
 
@@ -160,6 +162,7 @@ pub fn cut_off(connection: &connection::Connection, sock: Sock, state: u8) -> Op
         written: tcp.written(),
         unread: tcp.unread(),
         flags: if sock.is_held() { flag::HELD } else { 0 },
+        marks: 0,
         acted: false,
     };
     connection::send(connection, &moment);

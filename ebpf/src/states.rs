@@ -14,7 +14,7 @@ use crate::{
     deferred, dials, emit, header, kernel,
     kernel::{Sock, TCP, TcpSock},
     messages::is_request,
-    order, resets,
+    order, resets, tries,
 };
 
 // net/tcp_states.h
@@ -131,6 +131,7 @@ fn dialled(socket: *const c_void, sock: Sock) -> Option<()> {
     connection.before = before.cookie;
     connection.rescues = u8::from(before.failed);
     kernel::write_task(kernel::current(), &mut connection.owner);
+    tries::note_dialled();
     None
 }
 
@@ -171,6 +172,7 @@ fn fin_heard(socket: *const c_void) -> Option<()> {
     let connection = connection::of(socket)?;
     connection.fin_at = connection::now();
     connection.flags |= flag::FIN_HEARD;
+    tries::note_parted(connection);
     None
 }
 
@@ -223,7 +225,7 @@ fn released(socket: *const c_void) -> Option<()> {
 fn let_go(socket: *const c_void, sock: Sock, how: u8, state: u8) -> Option<()> {
     let connection = match connection::of(socket) {
         Some(known) => known,
-        None => stranger(socket, sock)?,
+        None => stranger(socket, sock, state)?,
     };
     if connection.gone == 1 {
         return None;
@@ -253,7 +255,7 @@ fn let_go(socket: *const c_void, sock: Sock, how: u8, state: u8) -> Option<()> {
     if matches!(worth, Worth::Nothing) {
         return None;
     }
-    order::note_end(connection, matches!(worth, Worth::Telling));
+    let marks = order::note_end(connection, matches!(worth, Worth::Telling));
     let held = if sock.is_held() { flag::HELD } else { 0 };
     let moment = Moment {
         kind: kind::ENDED,
@@ -266,6 +268,7 @@ fn let_go(socket: *const c_void, sock: Sock, how: u8, state: u8) -> Option<()> {
             .unread()
             .saturating_sub(u32::from(connection.has(flag::FIN_HEARD))),
         flags: connection::dying() | held | connection::copied(connection),
+        marks,
         acted: true,
     };
     match worth {
@@ -281,11 +284,16 @@ fn let_go(socket: *const c_void, sock: Sock, how: u8, state: u8) -> Option<()> {
 
 /// A socket that was never seen before it ends.
 #[inline(always)]
-fn stranger(socket: *const c_void, sock: Sock) -> Option<&'static mut Connection> {
+fn stranger(socket: *const c_void, sock: Sock, state: u8) -> Option<&'static mut Connection> {
     let made = connection::of_new(socket)?;
     // SAFETY: the helper checks the socket.
     made.cookie = unsafe { bpf_get_socket_cookie(socket.cast_mut()) };
     made.adopt(sock);
+    // It never came to be.
+    if state == SYN_SENT {
+        made.role = role::DIALLED;
+        made.flags &= !flag::ESTABLISHED;
+    }
     Some(made)
 }
 

@@ -16,7 +16,7 @@ use crate::{
     emit, header,
     kernel::{self, Kernel, Sock},
     layout::{is_watched, layout},
-    messages, order, turns, unix_dials,
+    messages, order, tries, turns, unix_dials,
 };
 
 pub const AF_UNIX: u16 = 1;
@@ -141,6 +141,7 @@ fn dialled(listener: Sock, packet: Kernel) -> Option<()> {
     let connection = &mut made.connection;
     connection.netns = listener.netns();
     connection.flags = flag::ESTABLISHED;
+    tries::note_dialled();
     let tid = bpf_get_current_pid_tgid() as u32;
     connection.before = order::take_failed_try(tid).cookie;
     kernel::write_task(kernel::current(), &mut connection.owner);
@@ -187,6 +188,7 @@ fn make(accepted: u64) -> Option<&'static mut UnixConnection> {
 fn speaks(known: &mut UnixConnection) -> &mut Connection {
     let connection = &mut known.connection;
     connection.spoke_at = connection::now();
+    tries::note_asked(tries::running(), connection.spoke_at);
     if turns::begins(connection, known.received) {
         let tid = bpf_get_current_pid_tgid() as u32;
         messages::begin(connection, tid, known.received, known.written);
@@ -227,7 +229,9 @@ fn answered(known: &mut UnixConnection, dialled: Sock) -> Option<()> {
     let used = connection.heard_head_length;
     connection.heard_head_length += append(packet, &mut connection.heard_head, used);
     known.received += u64::from(length(packet));
-    let status = messages::status(&connection.heard_head, connection.heard_head_length)?;
+    let status = messages::status(&connection.heard_head, connection.heard_head_length);
+    tries::note_heard(connection, status);
+    let status = status?;
     if begins && is_watched(status) {
         tell(known, kind::UNIX_HEARD, status, how::OPEN, false);
     }
@@ -309,6 +313,7 @@ fn let_go(known: &mut UnixConnection, length: i32) {
         return;
     }
     connection.gone = 1;
+    tries::note_dialled();
     if length == ECONNRESET {
         connection.reset_at = connection::now();
         connection.flags |= flag::RESET_HEARD;
@@ -361,6 +366,7 @@ pub fn tell(known: &UnixConnection, kind: u16, status: u16, how: u8, acted: bool
         written: known.written,
         unread: 0,
         flags: flag::HELD | connection::dying(),
+        marks: 0,
         acted,
     };
     emit::write::<UnixFlow>(kind, |record| {

@@ -15,7 +15,7 @@ use crate::{
     calls, connection, emit,
     kernel::{self, Kernel, Sock},
     layout::layout,
-    order,
+    order, tries,
     unix::{self, AF_UNIX, ESTABLISHED, OUR_OWN, SOCK_STREAM, length},
 };
 
@@ -133,6 +133,7 @@ fn not_dialled() -> Option<()> {
     }
     let address: u64 = registers.read(layout!(regs_second))?;
     let length: u64 = registers.read(layout!(regs_third))?;
+    tries::note_dialled();
     let now = connection::now();
     let cookie = now | OUR_OWN;
     let tid = bpf_get_current_pid_tgid() as u32;

@@ -262,20 +262,15 @@ impl Attempts {
             && !(flow.fin_heard || flow.reset_heard || flow.error.0 != 0);
         if !is_spare && idle(at, &flow).is_none() {
             let glimpse = is_glimpse(&flow).then_some(flow.cookie);
-            let number = self.add((at, task.pid, task.tid), flow, None);
+            let place = (task.pid, self.add((at, task.pid, task.tid), flow, None));
             if let Some(cookie) = glimpse {
                 // What becomes of it is still to be told.
                 self.seen.remove(&key);
                 self.added.pop_back();
-                self.glimpses.insert(at, cookie, (task.pid, number));
+                self.glimpses.insert(at, cookie, place);
             }
-            if is_beside
-                && self
-                    .waiting
-                    .get(&(task.pid, number))
-                    .is_none_or(Attempt::is_weak)
-            {
-                self.waiting.remove(&(task.pid, number));
+            if is_beside && self.waiting.get(&place).is_none_or(Attempt::is_weak) {
+                self.waiting.remove(&place);
                 self.seen.remove(&key);
             }
         }
@@ -318,6 +313,11 @@ impl Attempts {
         all.rev().map(|(_, attempt)| attempt).take(LATELY)
     }
 
+    /// All that no answer has taken.
+    pub fn all(&self) -> impl Iterator<Item = &Attempt> {
+        self.waiting.range(..).map(|(_, attempt)| attempt)
+    }
+
     /// An answer takes it.
     pub fn spend(&mut self, pid: Pid, number: u64) -> Option<Attempt> {
         self.waiting.remove(&(pid, number))
@@ -332,8 +332,8 @@ impl Attempts {
 
     /// It was taken, and another answer may have a better claim.
     pub fn doubt(&mut self, attempt: &Attempt) {
-        let key = (attempt.pid, attempt.number);
-        self.doubted.insert(attempt.at, key, attempt.clone());
+        self.doubted
+            .insert(attempt.at, (attempt.pid, attempt.number), attempt.clone());
     }
 
     /// A process's attempts that were taken in doubt, the newest first.

@@ -106,6 +106,8 @@ causes! {
     PortsExhausted = "proxy.ports-exhausted",
     /// Every upstream was marked down by earlier failures.
     NoLiveUpstream = "proxy.no-live-upstream",
+    /// The gateway gave the answer itself, and nothing had failed before.
+    OwnAnswer = "proxy.own-answer",
     /// The gateway has no file descriptor left.
     FdExhausted = "proxy.fd-exhausted",
     /// The kernel had no memory for the gateway's socket.

@@ -19,11 +19,12 @@ use crate::habits::Habits;
 use crate::joining::{Answer, Joined, join_at_once, join_late};
 use crate::memory::Memory;
 use crate::notice::Notice;
+use crate::own_page::is_for_want_of_a_server;
 use crate::recent::Recent;
 pub use crate::settings::Settings;
 use crate::stories::Stories;
 use crate::telling::tell;
-use crate::units::{Head, Pid, Timestamp};
+use crate::units::{Pid, Timestamp};
 use crate::verdict::{Join, Kind, Verdict};
 
 /// Answers that may wait at once; beyond, the oldest is judged by what is known.
@@ -95,7 +96,7 @@ impl Correlator {
             Fact::Answered(_) if self.memory.is_before(at) => {}
             Fact::Answered(flow) => self.answered(at, self.dated(flow)),
             Fact::Ended(flow) => self.ended(at, self.dated(flow)),
-            Fact::Heard(flow) if flow.unwatched => self.stories.rescued(at, &flow),
+            Fact::Heard(flow) if flow.marks.unwatched => self.stories.rescued(at, &flow),
             Fact::Heard(flow) => self.heard(at, self.dated(flow)),
             Fact::Reset(reset) => self.memory.packets.reset(at, reset),
             Fact::Listens(listener) => {
@@ -214,8 +215,8 @@ impl Correlator {
         let Some(task) = flow.task.clone() else {
             return;
         };
-        // What was said was the status line; many answers wait at once.
-        flow.said_head = Head::default();
+        // What was said is not needed any longer; many answers wait at once.
+        let said = std::mem::take(&mut flow.said_head);
         self.asking.about(at, &task, &self.memory.processes);
         let before = self.last_answers.get(&task.tid).copied();
         let manner = self.habits.of(task.pid, flow.threads);
@@ -228,6 +229,7 @@ impl Correlator {
             before,
             manner,
             ordered: self.memory.ordered,
+            wants_server: is_for_want_of_a_server(&said),
         };
         let joined = join_at_once(&answer, &mut self.attempts);
         if kind == Kind::Answer {
@@ -371,6 +373,7 @@ impl Correlator {
             evidence.is_hurried = exit_of.is_some();
         }
         evidence.weigh_rivals(&self.memory);
+        evidence.weigh_absence(&self.attempts, &self.memory);
         let judgement = diagnose(&evidence);
         self.memory.explain(number, judgement.cause);
         self.stories.judged(&evidence, judgement.cause);

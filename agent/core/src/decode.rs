@@ -8,7 +8,7 @@ use records::{flag, how, kind, role};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use crate::event::{
-    Death, Drop, Event, Fact, Flow, How, Listener, Lookup, Reset, Role, Signal, Task, Victim,
+    Death, Drop, Event, Fact, Flow, How, Listener, Lookup, Marks, Reset, Role, Signal, Task, Victim,
 };
 use crate::names::readable;
 use crate::packets::Overflow;
@@ -104,7 +104,8 @@ impl Decoder {
             kind::UNIX_DIALLER => {
                 let dialler: records::UnixDialler = record(header.kind, bytes)?;
                 let pid = Pid(dialler.pid);
-                Fact::Dialler(crate::unix::Dialler { pid })
+                let before = false;
+                Fact::Dialler(crate::unix::Dialler { pid, before })
             }
             kind::UNIX_LISTENER => Fact::UnixListens(unix::listener(&record(header.kind, bytes)?)),
             kind::CALL => Fact::Call(unix::call(&record(header.kind, bytes)?)?),
@@ -249,7 +250,7 @@ fn told(flow: &records::Flow) -> Result<Flow, DecodeError> {
         asked: set(flow, flag::ASKED),
         speaks_tls: set(flow, flag::SPEAKS_TLS),
         speaks_http: set(flow, flag::SPEAKS_HTTP),
-        unwatched: set(flow, flag::UNWATCHED),
+        marks: Marks::of(flow),
         before: Cookie(flow.before),
         path: None,
         served: Served::default(),

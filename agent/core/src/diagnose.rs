@@ -77,8 +77,11 @@ pub fn diagnose(evidence: &Evidence) -> Judgement {
         (Symptom::NoAttempt, _) | (_, None) if evidence.unresolved.is_some() => {
             names::judged(evidence)
         }
-        (Symptom::NoAttempt, _) | (_, None) if evidence.failures.is_empty() => UNEXPLAINED,
-        (Symptom::NoAttempt, _) | (_, None) => inferred(Cause::NoLiveUpstream),
+        (Symptom::NoAttempt, _) | (_, None) if !evidence.failures.is_empty() => {
+            inferred(Cause::NoLiveUpstream)
+        }
+        (Symptom::NoAttempt, _) | (_, None) if evidence.is_its_own => inferred(Cause::OwnAnswer),
+        (Symptom::NoAttempt, _) | (_, None) => UNEXPLAINED,
         (Symptom::Relayed, Some(_)) => proven(Cause::RelayedUpstream),
         (Symptom::Refused | Symptom::ConnectError, Some(attempt))
             if attempt.flow.path.is_some() =>
@@ -296,7 +299,9 @@ fn qualify(judgement: Judgement, evidence: &Evidence) -> Judgement {
         match evidence.complete {
             Complete::Lost(_) => return unknown(Cause::UnknownEvidenceLost),
             Complete::Late if !by_absence => return unknown(Cause::UnknownAttachedLate),
-            Complete::Missing(_) if !by_absence => return unknown(Cause::UnknownHookMissing),
+            Complete::Missing(_) if !by_absence || judgement.cause == Cause::OwnAnswer => {
+                return unknown(Cause::UnknownHookMissing);
+            }
             Complete::Yes | Complete::Late | Complete::Missing(_) => {}
         }
     }
@@ -326,13 +331,21 @@ fn qualify(judgement: Judgement, evidence: &Evidence) -> Judgement {
         (Confidence::Unknown, _) => judgement,
         (_, Join::Time) if joined.ambiguous || joined.divided => UNEXPLAINED,
         // Nothing tells which of several failures was this answer's.
-        (_, _) if joined.divided && !evidence.answer.manner.orderly => UNEXPLAINED,
+        (_, _) if joined.divided && !is_in_turn(evidence) => UNEXPLAINED,
         (_, Join::Time) => inferred(judgement.cause),
         (_, Join::TaskOrder | Join::RequestLine | Join::None) if is_weak => {
             inferred(judgement.cause)
         }
         (_, Join::TaskOrder | Join::RequestLine | Join::None) => judgement,
     }
+}
+
+/// Whether the gateway's order says which of several failures was this answer's.
+fn is_in_turn(evidence: &Evidence) -> bool {
+    let swept = evidence
+        .deciding()
+        .is_some_and(|attempt| attempt.flow.marks.swept);
+    evidence.answer.manner.orderly && !swept
 }
 
 /// Whether another process may have served what this one let go of: a child that is about to run

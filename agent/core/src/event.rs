@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::looks::{Descriptors, Doing, Peer, Ports, Queue};
 pub use crate::names::Lookup;
+pub use crate::own_answer::Marks;
 use crate::packets::Overflow;
 pub use crate::senses::{Attached, Lost};
 use crate::units::{Cookie, Errno, Head, Netns, Pid, Timestamp};
@@ -232,8 +233,8 @@ pub struct Flow {
     pub speaks_tls: bool,
     #[serde(default)]
     pub speaks_http: bool,
-    #[serde(default)]
-    pub unwatched: bool,
+    #[serde(flatten)]
+    pub marks: Marks,
     /// The attempt that its thread had let go of just before, 0 none.
     #[serde(default)]
     pub before: Cookie,

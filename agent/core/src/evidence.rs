@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::attempts::Attempt;
+use crate::attempts::{Attempt, Attempts};
 use crate::cause::Cause;
+use crate::checks;
 pub use crate::complete::Complete;
 use crate::complete::complete;
 use crate::connections::OtherEnd;
@@ -16,6 +17,7 @@ use crate::joining::{Answer, Joined};
 use crate::listeners::Place;
 use crate::memory::Memory;
 use crate::names::{self, Unresolved};
+use crate::own_answer::is_its_own;
 use crate::packets::Overflow;
 use crate::processes::{Ending, Way};
 use crate::seeking::sought;
@@ -54,6 +56,8 @@ pub struct Evidence {
     pub inner: Option<String>,
     /// Earlier failures of the same gateway that may have marked its upstreams down.
     pub failures: Vec<Failure>,
+    /// Nobody but the gateway itself can have given this answer.
+    pub is_its_own: bool,
     /// What a look showed of an upstream that did not answer.
     pub stall: Stall,
     /// What the UNIX path that was dialled is.
@@ -99,9 +103,6 @@ impl Evidence {
             .filter(|_| symptom == Symptom::Relayed)
             .and_then(|attempt| memory.connections.answer_of(&attempt.flow, attempt.at))
             .map(|(at, cookie)| crate::telling::id(at, cookie));
-        let failures = deciding
-            .is_none()
-            .then(|| failures::before(&answer, memory));
         let unresolved = unresolved(&answer, memory).filter(|_| deciding.is_none());
         let (is_stopping, has_exited) = closer(other_end.as_ref(), memory);
         let stall = deciding
@@ -124,7 +125,8 @@ impl Evidence {
             is_peer_here: false,
             place,
             inner,
-            failures: failures.unwrap_or_default(),
+            failures: Vec::new(),
+            is_its_own: false,
             stall: stall.unwrap_or_default(),
             looked,
             former,
@@ -175,6 +177,18 @@ impl Evidence {
             let other = Self::gather(self.answer.clone(), joined, memory);
             diagnose(&other).cause != cause
         });
+    }
+
+    /// Where no attempt was seen: whether health checks say why, or nothing does.
+    pub fn weigh_absence(&mut self, attempts: &Attempts, memory: &Memory) {
+        if self.deciding().is_some() {
+            return;
+        }
+        self.failures = failures::before(&self.answer, memory);
+        if self.failures.is_empty() {
+            self.failures = checks::before(&self.answer, attempts, memory);
+        }
+        self.is_its_own = self.failures.is_empty() && is_its_own(&self.answer, attempts, memory);
     }
 
     /// The attempt that decides.

@@ -6,14 +6,13 @@ use std::time::Duration;
 use crate::event::Task;
 use crate::joining::Answer;
 use crate::memory::Memory;
+use crate::own_answer::MARKED_DOWN;
 use crate::units::Timestamp;
 use crate::unix::Target;
 use crate::verdict::Symptom;
 
 /// How long nginx holds an upstream for dead (`fail_timeout`).
-const MARKED_DOWN: Duration = Duration::from_secs(10);
-/// An answer without any attempt comes at once.
-const WITHOUT_ATTEMPT: Duration = Duration::from_millis(20);
+const BY_NGINX: Duration = Duration::from_secs(10);
 /// Earlier failures that a verdict lists.
 const SHOWN: usize = 4;
 
@@ -39,25 +38,28 @@ pub struct Failure {
 /// Failures that may have marked every upstream down before this answer, oldest first.
 #[must_use]
 pub fn before(answer: &Answer, memory: &Memory) -> Vec<Failure> {
-    let at_once = crate::fitting::arrival(answer)
-        .is_some_and(|arrived| answer.at.since(arrived) <= WITHOUT_ATTEMPT);
-    // Where requests change threads, an attempt may have been let go of unseen.
-    if !at_once || answer.manner.hops {
+    if !answer.is_untried() {
         return Vec::new();
     }
     let task = &answer.task;
+    let marked_down = if task.comm == "nginx" {
+        BY_NGINX
+    } else {
+        MARKED_DOWN
+    };
     let is_ours = |failure: &&Failure| {
         let sibling = failure.task.pid == task.pid
             || failure.task.parent == task.parent && failure.task.comm == task.comm;
         sibling
             && failure.port == answer.flow.local.port()
             && failure.at <= answer.at
-            && answer.at.since(failure.at) <= MARKED_DOWN
+            && answer.at.since(failure.at) <= marked_down
     };
     let mut last: Vec<Failure> = memory.failures().filter(is_ours).cloned().collect();
     // Alone in its group, a server is never marked down (nginx: ngx_http_upstream_module, `server`).
     let tried: BTreeSet<_> = last.iter().flat_map(|failure| &failure.tried).collect();
-    if tried.len() < 2 {
+    let needed = if answer.wants_server { 1 } else { 2 };
+    if tried.len() < needed {
         return Vec::new();
     }
     last.truncate(SHOWN);

@@ -79,10 +79,12 @@ pub fn fits(answer: &Answer, attempt: &Attempt, until: Timestamp) -> bool {
     meant && status_fits && after && begun && attempt.at <= until && failed
 }
 
-/// HAProxy tells its client that it waited too long, and then hangs up on the upstream.
+/// HAProxy tells its client that it waited too long, or could not connect, and then hangs up on the
+/// upstream.
 fn waits(answer: &Answer, attempt: &Attempt) -> bool {
     let after = attempt.at.since(answer.at) <= AT_ONCE;
-    after && attempt.tid == answer.task.tid && attempt.symptom() == Symptom::NoAnswer
+    let in_vain = attempt.is_unconnected() || attempt.symptom() == Symptom::NoAnswer;
+    after && attempt.tid == answer.task.tid && in_vain
 }
 
 fn failed_by(attempt: &Attempt, moment: Timestamp) -> bool {

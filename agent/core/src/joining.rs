@@ -35,6 +35,8 @@ pub struct Answer {
     pub manner: Manner,
     /// The kernel told what the thread had let go of just before it answered.
     pub ordered: bool,
+    /// It is the page that its gateway has for want of a server.
+    pub wants_server: bool,
 }
 
 /// The attempts of one answer.
@@ -137,7 +139,7 @@ pub fn join_at_once(answer: &Answer, attempts: &mut Attempts) -> Option<Joined> 
 fn is_sure(answer: &Answer, own: &Attempt) -> bool {
     match line(answer, own) {
         Line::Same => true,
-        Line::Unseen => answer.manner.orderly && !own.is_unasked(),
+        Line::Unseen => answer.manner.orderly && !own.is_unasked() && !own.flow.marks.swept,
         Line::Differs => false,
     }
 }
@@ -332,6 +334,7 @@ fn take(
     };
     // Order decides by itself between attempts with one line, where it can be trusted.
     let trusted = answer.manner.orderly
+        && !current.flow.marks.swept
         && (by == Join::TaskOrder || answer.ordered && current.relayed.is_some());
     let mut rivals: Vec<Attempt> = if trusted {
         Vec::new()

@@ -20,6 +20,8 @@ use crate::unix_listeners::UnixListeners;
 
 /// Records that were lost within this of an answer may have been its own.
 const AROUND: Duration = Duration::from_secs(2);
+/// Failures that are remembered.
+pub const FAILURES: usize = 512;
 /// Moments of loss that are remembered.
 const LOSSES: usize = 256;
 
@@ -77,7 +79,7 @@ impl Default for Memory {
             unix: Calls::default(),
             unix_listeners: UnixListeners::default(),
             clock: Clock::default(),
-            failures: Recent::new(512, Duration::from_secs(60)),
+            failures: Recent::new(FAILURES, Duration::from_secs(60)),
             dialled: Recent::new(4096, Duration::from_secs(24 * 3600)),
             losses: VecDeque::new(),
             missing: Vec::new(),

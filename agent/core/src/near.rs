@@ -228,7 +228,8 @@ pub fn listens(task: &Task, memory: &Memory) -> Vec<String> {
 }
 
 /// The attempt in an answer's place, so that it is judged as a failed answer's would be.
-fn as_answer(attempt: &Attempt, task: Task) -> Answer {
+#[must_use]
+pub fn as_answer(attempt: &Attempt, task: Task) -> Answer {
     let mut flow = attempt.flow.clone();
     flow.heard_head = std::mem::take(&mut flow.said_head);
     flow.heard_at = None;
@@ -241,5 +242,6 @@ fn as_answer(attempt: &Attempt, task: Task) -> Answer {
         before: None,
         manner: Manner::default(),
         ordered: true,
+        wants_server: false,
     }
 }

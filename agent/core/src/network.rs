@@ -55,9 +55,20 @@ pub fn unconnected(evidence: &Evidence, attempt: &Attempt) -> Option<Judgement> 
                 inferred(cause)
             })
         }
+        (None, None) if timed_out && told_before(evidence, attempt).is_some() => {
+            Some(inferred(Cause::UnreachableIcmp))
+        }
         (None, None) if timed_out && flow.retransmits > 0 => Some(inferred(Cause::Lost)),
         (None, _) => None,
     }
+}
+
+/// An earlier try of the same request at the same place that the network answered with an error: routers
+/// limit how many they send (RFC 1812, 4.3.2.8), so the next try may hear nothing.
+fn told_before<'a>(evidence: &'a Evidence, attempt: &Attempt) -> Option<&'a Flow> {
+    let earlier = evidence.joined.attempts.iter().map(|one| &one.flow);
+    let told = |flow: &&Flow| flow.icmp_origin != 0 && flow.target() == attempt.flow.target();
+    earlier.rev().find(told)
 }
 
 /// Why a request on an established connection came to nothing.
@@ -186,8 +197,10 @@ fn unheard(_: &Evidence, attempt: &Attempt) -> String {
     format!("no host on the local network answered for the way to {address}")
 }
 
-fn icmp(_: &Evidence, attempt: &Attempt) -> String {
-    let flow = &attempt.flow;
+fn icmp(evidence: &Evidence, attempt: &Attempt) -> String {
+    let own = Some(&attempt.flow).filter(|flow| flow.icmp_origin != 0);
+    let told = own.or_else(|| told_before(evidence, attempt));
+    let flow = told.unwrap_or(&attempt.flow);
     let version = if flow.icmp_origin == 3 { "v6" } else { "" };
     format!(
         "the network answered the {} to {} with an ICMP{version} error (type {}, code {}): {}",

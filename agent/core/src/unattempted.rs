@@ -27,6 +27,11 @@ pub fn without_attempt(evidence: &Evidence, cause: Cause) -> String {
         (Cause::NoLiveUpstream, [_, ..]) => {
             format!("the gateway tried no upstream; {}", earlier(evidence))
         }
+        (Cause::OwnAnswer, _) => {
+            "the gateway gave this answer itself: it turned to no upstream, and \
+                                  none had failed before"
+                .to_owned()
+        }
         _ => format!(
             "the gateway answered and no attempt at an upstream was seen{}",
             gap(evidence)

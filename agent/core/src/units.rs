@@ -19,6 +19,13 @@ impl Timestamp {
         )
     }
 
+    /// This moment minus a span, saturating.
+    #[must_use]
+    pub fn minus(self, span: std::time::Duration) -> Self {
+        let nanoseconds = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(nanoseconds))
+    }
+
     /// The span since an earlier moment; zero where it is not earlier.
     #[must_use]
     pub fn since(self, earlier: Self) -> std::time::Duration {

@@ -30,6 +30,11 @@ const AT_ONCE: Duration = Duration::from_millis(150);
 /// From a process's end to the end of file that its sockets give: milliseconds, longer for a huge one.
 const LEAVING: Duration = Duration::from_secs(1);
 
+/// From a gateway's first UNIX dial until its UNIX sockets are watched.
+const UNTIL_WATCHED: Duration = Duration::from_secs(1);
+/// How long a process is known as one that dials UNIX sockets.
+const KNOWN: Duration = Duration::from_secs(24 * 3600);
+
 /// Every program of the C library asks it for names, and on most hosts it is not there.
 const NAME_CACHE: &str = "/var/run/nscd/socket";
 
@@ -76,6 +81,9 @@ pub struct Served {
 pub struct Dialler {
     /// The process.
     pub pid: Pid,
+    /// It had done so before the senses began, and holds a connection of then.
+    #[serde(default)]
+    pub before: bool,
 }
 
 /// What a path is for who dials it.
@@ -264,6 +272,8 @@ pub struct Calls {
     calls: Recent<(Pid, Timestamp, u32), Call>,
     looks: Recent<(Pid, String, Timestamp), Looked>,
     diallers: Recent<Pid, ()>,
+    pools: Recent<Pid, ()>,
+    watched_at: Option<Timestamp>,
 }
 
 impl Default for Calls {
@@ -272,7 +282,9 @@ impl Default for Calls {
         Self {
             calls: Recent::new(2048, age),
             looks: Recent::new(256, age),
-            diallers: Recent::new(256, age),
+            diallers: Recent::new(1024, KNOWN),
+            pools: Recent::new(16384, KNOWN),
+            watched_at: None,
         }
     }
 }
@@ -287,6 +299,24 @@ impl Calls {
     /// A process dials UNIX sockets.
     pub fn dials(&mut self, at: Timestamp, pid: Pid) {
         self.diallers.insert(at, pid, ());
+    }
+
+    /// A process holds a UNIX connection that is older than the senses.
+    pub fn pools(&mut self, at: Timestamp, pid: Pid) {
+        self.pools.insert(at, pid, ());
+    }
+
+    /// UNIX connections are watched from now on.
+    pub fn watch(&mut self, at: Timestamp) {
+        self.watched_at.get_or_insert(at);
+    }
+
+    /// Whether a process may have asked on UNIX connections, and nobody saw it.
+    #[must_use]
+    pub fn asks_unseen(&self, pid: Pid, at: Timestamp) -> bool {
+        let seen = self.watched_at.map(|since| at.since(since));
+        let is_watched = seen.is_some_and(|seen| seen >= UNTIL_WATCHED);
+        self.pools.get(&pid).is_some() || self.is_dialler(pid) && !is_watched
     }
 
     /// Whether a process was told of as one that dials UNIX sockets.

@@ -236,6 +236,11 @@ const WORDS: [(Cause, &str, &str); Cause::ALL.len()] = [
         "repair those failures; then soften the marking: nginx max_fails, fail_timeout",
     ),
     (
+        Cause::OwnAnswer,
+        "the gateway gave this answer itself, and turned to nobody for it",
+        "look in its configuration: a rule that answers, a limit, a group without servers",
+    ),
+    (
         Cause::FdExhausted,
         "the gateway has no file descriptor left for a connection to its upstream",
         "raise the gateway's limit of open files: nginx worker_rlimit_nofile, systemd LimitNOFILE",

@@ -1,19 +1,17 @@
 //! The hooks as rows of one table: program, attach point, and what is lost without it.
 
-use std::fs::{self, File};
-use std::os::fd::AsFd as _;
+use std::fs::File;
 
 use anyhow::Context as _;
 use aya::programs::{
-    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Program,
-    ProgramError,
+    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, CgroupSockAddr,
+    Program, ProgramError,
 };
 use aya::{Btf, Ebpf};
-use rustix::fs::{Mode, OFlags, openat};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 use super::Options;
 use super::btf::KernelTypes;
+use super::cgroup;
 
 /// One hook, as `doctor`, the metrics and the verdicts' honesty see it.
 pub struct Hook {
@@ -58,6 +56,7 @@ enum Place {
     Egress,
     Connect4,
     Connect6,
+    Create,
 }
 
 const fn row(name: &'static str, place: Place, arguments: usize, without: &'static str) -> Row {
@@ -209,6 +208,12 @@ const ROWS: &[Row] = &[
         "dials over IPv6 that fail before their first packet, questions to name servers",
     ),
     row(
+        "socket_made",
+        Place::Create,
+        0,
+        "that an answer is the gateway's own: it made no socket for it, not even one that failed",
+    ),
+    row(
         "route4",
         Place::Tracepoint("fib_table_lookup"),
         4,
@@ -229,7 +234,7 @@ pub fn attach(
     options: &Options,
 ) -> anyhow::Result<Vec<Hook>> {
     let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
-    let cgroup = cgroup_root();
+    let cgroup = cgroup::root();
     let mut hooks: Vec<Hook> = Vec::new();
     for row in ROWS {
         let state = match not_chosen(row, options, &hooks) {
@@ -326,6 +331,11 @@ fn attach_row(
             program.load()?;
             program.attach(cgroup?, CgroupAttachMode::Single)?;
         }
+        Place::Create => {
+            let program: &mut CgroupSock = program.try_into()?;
+            program.load()?;
+            program.attach(cgroup?, CgroupAttachMode::Single)?;
+        }
     }
     Ok(())
 }
@@ -348,50 +358,6 @@ const fn place(place: Place) -> &'static str {
         Place::Egress => "cgroup_skb/egress",
         Place::Connect4 => "cgroup/connect4",
         Place::Connect6 => "cgroup/connect6",
-    }
-}
-
-/// The root of the unified hierarchy, wherever it is mounted (hybrid hosts have it elsewhere); a
-/// mount of our own, that nobody else sees, where it is not (`ip netns exec` hides /sys).
-fn cgroup_root() -> anyhow::Result<File> {
-    let mounts =
-        fs::read_to_string("/proc/self/mounts").context("cannot read /proc/self/mounts")?;
-    if let Some(root) = unified(&mounts) {
-        return File::open(&root).with_context(|| format!("cannot open {root}"));
-    }
-    own_mount().context(
-        "no cgroup2 file system is mounted, and none could be: \
-         mount -t cgroup2 none /sys/fs/cgroup/unified",
-    )
-}
-
-fn own_mount() -> rustix::io::Result<File> {
-    let context = fsopen("cgroup2", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_create(context.as_fd())?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY;
-    let mount = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(File::from(openat(mount, ".", flags, Mode::empty())?))
-}
-
-/// The mount point of cgroup2, its octal escapes undone (proc_pid_mounts(5)).
-fn unified(mounts: &str) -> Option<String> {
-    let mut fields = mounts
-        .lines()
-        .map(|line| line.split(' ').collect::<Vec<_>>());
-    let found = fields.find(|fields| fields.get(2) == Some(&"cgroup2"))?;
-    Some(found.get(1)?.replace("\\040", " "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_unified_hierarchy_is_found_on_hybrid_hosts() {
-        let mounts = "cgroup /sys/fs/cgroup/memory cgroup rw 0 0\n\
-                      cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
-        assert_eq!(unified(mounts).as_deref(), Some("/sys/fs/cgroup/unified"));
-        assert_eq!(unified("proc /proc proc rw 0 0\n"), None);
+        Place::Create => "cgroup/sock_create",
     }
 }

@@ -1,6 +1,7 @@
 //! The kernel's side of the agent: load the object, attach its hooks, read what it reports.
 
 mod btf;
+mod cgroup;
 mod hooks;
 mod layout;
 mod on_call;

@@ -1,6 +1,7 @@
 //! What a UNIX path is for who dials it: the file through the dialler's own root, its listener by
 //! the kernel's dump (sock_diag(7)).
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -16,20 +17,30 @@ use super::proc;
 const REQUEST_DUMP: u16 = 0x301;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const AF_UNIX: u8 = 1;
+const TCP_ESTABLISHED: u32 = 1;
 const TCP_LISTEN: u32 = 10;
+const SOCK_STREAM: u8 = 1;
 const UDIAG_SHOW_NAME: u32 = 1;
 const UDIAG_SHOW_VFS: u32 = 2;
+const UDIAG_SHOW_PEER: u32 = 4;
 const UDIAG_SHOW_RQLEN: u32 = 16;
 const UNIX_DIAG_NAME: u16 = 0;
 const UNIX_DIAG_VFS: u16 = 1;
+const UNIX_DIAG_PEER: u16 = 2;
 const UNIX_DIAG_RQLEN: u16 = 4;
 /// Bytes of `struct nlmsghdr` with `struct unix_diag_req`, and of `struct unix_diag_msg`.
 const ASKING: usize = 40;
 const MESSAGE: usize = 16;
 
-/// A listening UNIX socket.
+/// Every service of systemd holds a connection to it, and never asks it anything.
+const JOURNAL: &[u8] = b"/run/systemd/journal/stdout\0";
+
+/// A UNIX socket that listens or is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Bound {
+    is_stream: bool,
+    /// The other end's own inode, 0 of a listening one.
+    peer: u32,
     /// The socket's own inode.
     socket: u32,
     /// The file's inode, 0 of an abstract one.
@@ -64,7 +75,7 @@ pub type Listening = (String, u64);
 
 /// Every listening UNIX socket of a namespace.
 pub fn listeners(place: (Pid, Netns)) -> Vec<Listening> {
-    let bounds = within(place, dump).unwrap_or_default();
+    let bounds = within(place, || dump(TCP_LISTEN)).unwrap_or_default();
     let named = bounds.into_iter().filter(|bound| !bound.name.is_empty());
     let path = |bound: &Bound| {
         let mark = if bound.inode == 0 { "@" } else { "" };
@@ -81,6 +92,22 @@ pub fn listeners(place: (Pid, Netns)) -> Vec<Listening> {
     named
         .map(|bound| (path(&bound), bound.socket.into()))
         .collect()
+}
+
+/// The dialling ends of a namespace's connections, by their inodes: they have no name, and their other
+/// ends have their listeners'.
+pub fn dialled(place: (Pid, Netns)) -> Vec<u64> {
+    let bounds = within(place, || dump(TCP_ESTABLISHED)).unwrap_or_default();
+    let is_server = |bound: &&Bound| !bound.name.is_empty() && bound.name != JOURNAL;
+    let servers: BTreeSet<u32> = bounds
+        .iter()
+        .filter(is_server)
+        .map(|bound| bound.socket)
+        .collect();
+    let is_dialled =
+        |bound: &&Bound| bound.is_stream && bound.name.is_empty() && servers.contains(&bound.peer);
+    let found = bounds.iter().filter(is_dialled);
+    found.map(|bound| bound.socket.into()).collect()
 }
 
 type State = (Standing, Option<Bound>);
@@ -161,26 +188,26 @@ fn is_denied(pid: Pid, path: &Path, socket: &fs::Metadata) -> Option<bool> {
 fn listener(is_it: impl Fn(&Bound) -> bool, places: &[(Pid, Netns)]) -> Option<Bound> {
     let mut all = places
         .iter()
-        .filter_map(|place| within(*place, dump).ok())
+        .filter_map(|place| within(*place, || dump(TCP_LISTEN)).ok())
         .flatten();
     all.find(is_it)
 }
 
-fn dump() -> io::Result<Vec<Bound>> {
+fn dump(state: u32) -> io::Result<Vec<Bound>> {
     let mut found = Vec::new();
-    exchange(&request(), |message| found.extend(bound(message)))?;
+    exchange(&request(state), |message| found.extend(bound(message)))?;
     Ok(found)
 }
 
-/// `struct nlmsghdr` and `struct unix_diag_req`: every listening UNIX socket.
-fn request() -> [u8; ASKING] {
-    let show = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_RQLEN;
+/// `struct nlmsghdr` and `struct unix_diag_req`: every UNIX socket in a state.
+fn request(state: u32) -> [u8; ASKING] {
+    let show = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN;
     let mut request = [0; ASKING];
     request[..4].copy_from_slice(&(ASKING as u32).to_ne_bytes());
     request[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     request[6..8].copy_from_slice(&REQUEST_DUMP.to_ne_bytes());
     request[16] = AF_UNIX;
-    request[20..24].copy_from_slice(&(1u32 << TCP_LISTEN).to_ne_bytes());
+    request[20..24].copy_from_slice(&(1u32 << state).to_ne_bytes());
     request[28..32].copy_from_slice(&show.to_ne_bytes());
     request
 }
@@ -188,6 +215,8 @@ fn request() -> [u8; ASKING] {
 /// `struct unix_diag_msg` and its attributes (`struct rtattr`).
 fn bound(message: &[u8]) -> Option<Bound> {
     let mut bound = Bound {
+        is_stream: message.get(1) == Some(&SOCK_STREAM),
+        peer: 0,
         socket: u32_at(message, 4)?,
         inode: 0,
         name: Vec::new(),
@@ -201,6 +230,7 @@ fn bound(message: &[u8]) -> Option<Bound> {
         match kind {
             UNIX_DIAG_NAME => bound.name = value.strip_prefix(&[0]).unwrap_or(value).to_vec(),
             UNIX_DIAG_VFS => bound.inode = u32_at(value, 0)?,
+            UNIX_DIAG_PEER => bound.peer = u32_at(value, 0)?,
             UNIX_DIAG_RQLEN => (bound.queued, bound.limit) = (u32_at(value, 0)?, u32_at(value, 4)?),
             _ => {}
         }
@@ -236,6 +266,25 @@ mod tests {
         assert_eq!(at(), Standing::Full);
         drop((listener, waiting));
         assert_eq!(at(), Standing::Stale);
+        fs::remove_file(&path).expect("removed");
+    }
+
+    #[test]
+    fn the_dialling_end_of_a_connection_is_found() {
+        use std::os::fd::AsRawFd as _;
+        let path = std::env::temp_dir().join(format!("probe502-pool-{}", std::process::id()));
+        let listener = UnixListener::bind(&path).expect("bound");
+        let dialling = UnixStream::connect(&path).expect("connected");
+        let (accepted, _) = listener.accept().expect("accepted");
+        let (pair, _other) = UnixStream::pair().expect("a pair");
+        let inode = |fd: i32| {
+            let link = fs::read_link(format!("/proc/self/fd/{fd}")).expect("open");
+            proc::bracketed(link.to_str().expect("text"), "socket:").expect("a socket")
+        };
+        let found = dialled(own());
+        assert!(found.contains(&inode(dialling.as_raw_fd())));
+        assert!(!found.contains(&inode(accepted.as_raw_fd())));
+        assert!(!found.contains(&inode(pair.as_raw_fd())));
         fs::remove_file(&path).expect("removed");
     }
 

@@ -40,8 +40,17 @@ pub fn listeners() -> Vec<Listener> {
     found
 }
 
-/// Every listening UNIX socket of the host that has a path and whose owner /proc shows.
-pub fn unix_listeners() -> Vec<UnixListener> {
+/// What the host's UNIX sockets show.
+#[derive(Default)]
+pub struct UnixSockets {
+    /// Every listening one that has a path and whose owner /proc shows.
+    pub listeners: Vec<UnixListener>,
+    /// Who holds connections that it dialled, or inherited.
+    pub diallers: BTreeSet<Pid>,
+}
+
+/// Looks through all network namespaces.
+pub fn unix_sockets() -> UnixSockets {
     let pids = proc::pids();
     let mut places = BTreeMap::new();
     for pid in &pids {
@@ -49,24 +58,32 @@ pub fn unix_listeners() -> Vec<UnixListener> {
             places.entry(netns).or_insert(*pid);
         }
     }
+    let mut found = UnixSockets::default();
     let listening = |(netns, pid): (&Netns, &Pid)| (*netns, paths::listeners((*pid, *netns)));
     let all: Vec<(Netns, Vec<Listening>)> = places.iter().map(listening).collect();
+    let dialling = |(netns, pid): (&Netns, &Pid)| paths::dialled((*pid, *netns));
+    let dialled: BTreeSet<u64> = places.iter().flat_map(dialling).collect();
     let inodes = all.iter().flat_map(|(_, found)| found);
-    let wanted = inodes.map(|(_, inode)| *inode).collect();
-    let holders = holders(&pids, Some(&wanted));
-    let mut found = Vec::new();
+    let wanted = inodes
+        .map(|(_, inode)| *inode)
+        .chain(dialled.iter().copied());
+    let holders = holders(&pids, Some(&wanted.collect()));
     for (netns, listening) in all {
         for (path, inode) in listening {
             let held = holders.get(&inode).map_or(&[][..], Vec::as_slice);
             let tasks: Vec<Task> = held.iter().copied().filter_map(proc::task).collect();
-            found.extend(owner(&tasks).map(|task| UnixListener {
-                netns,
-                pid: task.pid,
-                path,
-                before: true,
-            }));
+            found
+                .listeners
+                .extend(owner(&tasks).map(|task| UnixListener {
+                    netns,
+                    pid: task.pid,
+                    path,
+                    before: true,
+                }));
         }
     }
+    let of_dialled = holders.iter().filter(|(inode, _)| dialled.contains(inode));
+    found.diallers = of_dialled.flat_map(|(_, pids)| pids).copied().collect();
     found
 }
 

@@ -83,6 +83,9 @@ fn host(ground: &Ground, site: &Site) -> Result<String> {
                 "BalancerMember {to} connectiontimeout=2 timeout={wait}"
             )?;
         }
+        if ground.plan.marks_down {
+            text += "ProxySet forcerecovery=off\n";
+        }
         writeln!(text, "</Proxy>\nProxyPass / {name}/")?;
     }
     text += "</VirtualHost>\n";

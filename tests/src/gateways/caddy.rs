@@ -52,13 +52,18 @@ fn block(ground: &Ground, site: &Site) -> Result<String> {
             None => tls += "      tls_insecure_skip_verify\n",
         }
     }
+    let marks = if ground.plan.marks_down {
+        "    fail_duration 30s\n"
+    } else {
+        ""
+    };
     let (servers, wait) = (servers.join(" "), ground.plan.wait());
     Ok(format!(
         "http://:{port} {{
   bind {host}
   reverse_proxy {servers} {{
     header_up Host {{host}}
-    transport http {{
+{marks}    transport http {{
       dial_timeout 2s
       response_header_timeout {wait}s
 {tls}    }}

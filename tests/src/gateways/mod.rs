@@ -91,6 +91,8 @@ pub struct Plan {
     pub descriptors: Option<u32>,
     /// How long it waits for an answer, if not [`READ_TIMEOUT`].
     pub patience: Option<Duration>,
+    /// It leaves servers alone that failed, where it does so only on demand.
+    pub marks_down: bool,
 }
 
 impl Plan {

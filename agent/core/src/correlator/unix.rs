@@ -11,7 +11,11 @@ impl Correlator {
     /// Facts that only UNIX sockets and failed calls have.
     pub(super) fn of_unix(&mut self, at: Timestamp, fact: Fact) {
         if let Fact::Dialler(dialler) = fact {
-            self.dials_unix(at, dialler.pid);
+            if dialler.before {
+                self.memory.unix.pools(at, dialler.pid);
+            } else {
+                self.dials_unix(at, dialler.pid);
+            }
         } else if let Fact::Looked(looked) = fact {
             self.asking.about_path(at, &looked, &self.memory.processes);
             self.memory.unix.look(at, looked);
@@ -41,7 +45,7 @@ impl Correlator {
         }
         let (pid, path) = (task.pid, path.clone());
         self.asking.look(at, Wish::Path { pid, path });
-        self.asking.look(at, Wish::Unix);
+        self.watch(at);
         self.asking.look(at, Wish::Calls);
     }
 
@@ -70,8 +74,13 @@ impl Correlator {
             ..Task::default()
         };
         if self.is_gateway(&task) {
-            self.asking.look(at, Wish::Unix);
+            self.watch(at);
         }
+    }
+
+    fn watch(&mut self, at: Timestamp) {
+        self.memory.unix.watch(at);
+        self.asking.look(at, Wish::Unix);
     }
 
     /// It has answered with a failure, or it or its master listens.

@@ -66,6 +66,7 @@ const RESTS: [(Cause, Rest); Cause::ALL.len()] = [
     (Cause::RelayedUpstream, Rest::Never),
     (Cause::PortsExhausted, Rest::Never),
     (Cause::NoLiveUpstream, Rest::Always),
+    (Cause::OwnAnswer, Rest::Always),
     (Cause::FdExhausted, Rest::Never),
     (Cause::NoMemory, Rest::Never),
     (Cause::ProxyDenied, Rest::Never),

@@ -197,6 +197,7 @@ const SIGHTS: [(Cause, &[Sight]); Cause::ALL.len()] = [
     (Cause::RelayedUpstream, &[Sight::Relayed]),
     (Cause::PortsExhausted, &[Sight::NoPorts]),
     (Cause::NoLiveUpstream, &[Sight::NoLive]),
+    (Cause::OwnAnswer, &[Sight::OwnRule]),
     (Cause::FdExhausted, &[Sight::NoDescriptors]),
     (Cause::NoMemory, &[Sight::NoMemory]),
     (Cause::ProxyDenied, &[Sight::Denied]),

@@ -7,6 +7,7 @@ use crate::accuracy::cast::Cast;
 use crate::accuracy::luck::Luck;
 use crate::accuracy::{Fault, Truth, probed, truth};
 use crate::firewall::Firewall;
+use crate::gateways::Kind;
 use crate::netns::Netns;
 use crate::route::Route;
 use crate::upstream::endpoint;
@@ -16,6 +17,11 @@ const REJECTED: Truth = truth(
     &["refused", "unreachable", "connect-error"],
 );
 const FAILED_AT_ONCE: &[&str] = &["unreachable", "connect-error"];
+/// A router sends only so many errors: of several tries the last may hear nothing.
+const TRIED_AGAIN: Truth = truth(
+    &["net.unreachable.icmp"],
+    &["unreachable", "connect-error", "connect-timeout"],
+);
 const DROPPED: &[&str] = &["net.filtered.drop"];
 
 pub(super) const FAULTS: &[Fault] = &[
@@ -70,10 +76,14 @@ pub(super) const FAULTS: &[Fault] = &[
         truth(&["net.unreachable.icmp"], FAILED_AT_ONCE),
         |luck, _| router_says_no(luck),
     )
-    .but(&[probed(
-        &["net.unreachable.icmp", "proxy.no-live-upstream"],
-        &["unreachable", "connect-error", "no-attempt"],
-    )]),
+    .but(&[
+        probed(
+            &["net.unreachable.icmp", "proxy.no-live-upstream"],
+            &["unreachable", "connect-error", "no-attempt"],
+        ),
+        (Kind::Haproxy, TRIED_AGAIN),
+        (Kind::HaproxyTrixie, TRIED_AGAIN),
+    ]),
     Fault::new("syn-is-lost", truth(&["net.lost"], UNREACHED), |luck, _| {
         lost(luck)
     })

@@ -1,0 +1,68 @@
+//! What an answer's head says of who wrote it: gateways have a page of their own for want of a server.
+
+use crate::units::Head;
+
+/// Whether it is the head of a gateway's own page for a request that it had no server for.
+#[must_use]
+pub fn is_for_want_of_a_server(head: &Head) -> bool {
+    let text = String::from_utf8_lossy(&head.0).to_ascii_lowercase();
+    let mut lines = text.split("\r\n");
+    let Some((_, status)) = lines.next().and_then(|line| line.split_once(' ')) else {
+        return false;
+    };
+    let fields: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(':')).collect();
+    let has = |name: &str| fields.iter().any(|(own, _)| *own == name);
+    let length = |bytes: &str| {
+        let is_it =
+            |(name, value): &(&str, &str)| *name == "content-length" && value.trim() == bytes;
+        fields.iter().any(is_it)
+    };
+    match status {
+        // Varnish, whatever its backend's fault: a rule's `synth(503)` has the usual words.
+        "503 backend fetch failed" => true,
+        _ if has("x-squid-error") => true,
+        // HAProxy's pages have no date; what a rule returns says nothing of caches.
+        "503 service unavailable" if has("cache-control") && !has("date") => true,
+        // Envoy says `no healthy upstream`, Traefik `no available server`.
+        "503 service unavailable" => has("content-type") && (length("19") || length("20")),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_their_own_are_told_from_what_a_rule_says() {
+        for (head, expected) in [
+            ("HTTP/1.1 503 Backend fetch failed\r\nDate: x\r\n", true),
+            ("HTTP/1.1 503 Service Unavailable\r\nDate: x\r\n\r\n", false),
+            (
+                "HTTP/1.1 502 Bad Gateway\r\nServer: x\r\nX-Squid-Error: x x\r\n",
+                true,
+            ),
+            (
+                "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 107\r\ncache-control: x\r\n",
+                true,
+            ),
+            (
+                "HTTP/1.1 503 Service Unavailable\r\ndate: x\r\ncache-control: x\r\n",
+                false,
+            ),
+            (
+                "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n",
+                false,
+            ),
+            (
+                "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 19\r\ncontent-type: x\r\n",
+                true,
+            ),
+            ("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 19\r\n", false),
+            ("", false),
+        ] {
+            let head = Head(head.as_bytes().to_vec());
+            assert_eq!(is_for_want_of_a_server(&head), expected, "{head:?}");
+        }
+    }
+}

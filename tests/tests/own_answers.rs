@@ -1,0 +1,182 @@
+//! Answers that no attempt preceded: the gateway's own rule, or nobody alive to ask.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use probe502_tests::client::{Client, next_id};
+use probe502_tests::gateways::{Gateway, Kind, Plan, Server, Site};
+use probe502_tests::nginx::free_port;
+use probe502_tests::skip::{skip, unable};
+use probe502_tests::upstream::{Upstream, endpoint};
+use probe502_tests::watch::{Sure, Watch};
+
+const STATUSES: [&str; 2] = ["--status", "502,503"];
+const OWN: &str = "proxy.own-answer";
+const HOST: &str = "127.0.0.1";
+
+fn is_missing(kind: Kind) -> bool {
+    if unable() {
+        return true;
+    }
+    let missing = kind.program().err();
+    if let Some(reason) = &missing {
+        skip(&format!("{reason:#}"));
+    }
+    missing.is_some()
+}
+
+/// A site that asks nobody, and one that does: what the second does is not the first's.
+fn rules(kind: Kind) -> Result<()> {
+    if is_missing(kind) {
+        return Ok(());
+    }
+    let upstream = Upstream::faulty(&[])?;
+    let mut ruled = Site::on(HOST, vec![Server::Tcp(upstream.addr.clone())])?;
+    ruled.rule = Some(503);
+    let asking = Site::on(HOST, vec![Server::Tcp(upstream.addr.clone())])?;
+    // The agent first: it has then seen all that the gateway ever did.
+    let mut watch = Watch::on(ruled.addr.port(), &STATUSES)?;
+    let door = asking.addr;
+    let plan = Plan {
+        sites: vec![ruled, asking],
+        ..Plan::default()
+    };
+    let gateway = Gateway::start(kind, &plan)?;
+    let other = Client::connect(door)?.get("/ok")?;
+    ensure!(other.status == 200, "{}: {}", other.status, gateway.log());
+    let mut known = 0;
+    for _ in 0..3 {
+        let answer = gateway.get(&format!("/ruled/{}", next_id()))?;
+        // On a crowded host records are lost, or the answer waits too long for its turn: it says so.
+        let honest = [OWN, "unknown.unexplained", "unknown.evidence-lost"];
+        let seen = watch.expect_one_of(&answer, &honest, Sure::Honest);
+        known += usize::from(seen.is_none_or(|seen| seen.field("/cause") == OWN));
+    }
+    watch.end()?;
+    ensure!(known > 0, "no answer was known as the gateway's own");
+    Ok(())
+}
+
+#[test]
+fn a_rule_of_nginx() -> Result<()> {
+    rules(Kind::Nginx)
+}
+
+#[test]
+fn a_rule_of_haproxy() -> Result<()> {
+    rules(Kind::Haproxy)
+}
+
+#[test]
+fn a_rule_of_apache() -> Result<()> {
+    rules(Kind::Apache)
+}
+
+#[test]
+fn a_rule_of_caddy() -> Result<()> {
+    rules(Kind::Caddy)
+}
+
+#[test]
+fn a_rule_of_envoy() -> Result<()> {
+    rules(Kind::Envoy)
+}
+
+/// What an upstream said may have failed a health check: then nothing is claimed of the rule.
+#[test]
+fn a_rule_after_an_upstreams_error() -> Result<()> {
+    if is_missing(Kind::Nginx) {
+        return Ok(());
+    }
+    let upstream = Upstream::faulty(&[])?;
+    let mut ruled = Site::on(HOST, vec![Server::Tcp(upstream.addr.clone())])?;
+    ruled.rule = Some(503);
+    let asking = Site::on(HOST, vec![Server::Tcp(upstream.addr.clone())])?;
+    let mut watch = Watch::on(ruled.addr.port(), &STATUSES)?;
+    let door = asking.addr;
+    let plan = Plan {
+        sites: vec![ruled, asking],
+        ..Plan::default()
+    };
+    let gateway = Gateway::start(Kind::Nginx, &plan)?;
+    let path = format!("/fault/says-502/{}", next_id());
+    ensure!(
+        Client::connect(door)?.get(&path)?.status == 502,
+        gateway.log()
+    );
+    let answer = gateway.get(&format!("/ruled/{}", next_id()))?;
+    watch.expect(&answer, "unknown.unexplained", Sure::Unknown);
+    watch.end().map(drop)
+}
+
+fn dead() -> Result<Server> {
+    Ok(Server::Tcp(endpoint(HOST, free_port(HOST)?)))
+}
+
+/// Health checks have found nobody alive before the first request comes.
+fn checks_find_nobody(kind: Kind) -> Result<()> {
+    if is_missing(kind) {
+        return Ok(());
+    }
+    let site = Site::on(HOST, vec![dead()?, dead()?])?;
+    let mut watch = Watch::on(site.addr.port(), &STATUSES)?;
+    let plan = Plan {
+        sites: vec![site],
+        ..Plan::default()
+    };
+    let gateway = Gateway::start(kind, &plan)?;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !gateway.log().contains("has no server available") {
+        ensure!(Instant::now() < deadline, gateway.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    for _ in 0..2 {
+        let answer = gateway.get(&format!("/nobody/{}", next_id()))?;
+        watch.expect(&answer, "proxy.no-live-upstream", Sure::Inferred);
+    }
+    watch.end().map(drop)
+}
+
+#[test]
+fn checks_of_haproxy_find_nobody() -> Result<()> {
+    checks_find_nobody(Kind::Haproxy)
+}
+
+#[test]
+fn checks_of_haproxy_3_find_nobody() -> Result<()> {
+    checks_find_nobody(Kind::HaproxyTrixie)
+}
+
+/// Both servers are refused, and are left alone from then on.
+fn leaves_them_alone(kind: Kind, dialled: usize) -> Result<()> {
+    if is_missing(kind) {
+        return Ok(());
+    }
+    let site = Site::on(HOST, vec![dead()?, dead()?])?;
+    let mut watch = Watch::on(site.addr.port(), &STATUSES)?;
+    let plan = Plan {
+        sites: vec![site],
+        marks_down: true,
+        ..Plan::default()
+    };
+    let gateway = Gateway::start(kind, &plan)?;
+    for _ in 0..dialled {
+        let answer = gateway.get(&format!("/dialled/{}", next_id()))?;
+        let causes = ["listener.absent", "listener.other-port"];
+        watch.expect_one_of(&answer, &causes, Sure::Inferred);
+    }
+    let answer = gateway.get(&format!("/nobody/{}", next_id()))?;
+    watch.expect(&answer, "proxy.no-live-upstream", Sure::Inferred);
+    watch.end().map(drop)
+}
+
+/// Its balancer tries both for one request.
+#[test]
+fn apache_leaves_them_alone() -> Result<()> {
+    leaves_them_alone(Kind::Apache, 1)
+}
+
+#[test]
+fn caddy_leaves_them_alone() -> Result<()> {
+    leaves_them_alone(Kind::Caddy, 2)
+}
