@@ -20,6 +20,8 @@ use crate::unix_listeners::UnixListeners;
 
 /// Records that were lost within this of an answer may have been its own.
 const AROUND: Duration = Duration::from_secs(2);
+/// The records, as the kernel's counts call them, that name each process which dials UNIX sockets once.
+const DIALLERS: &str = "unix-dialler";
 /// Failures that are remembered.
 pub const FAILURES: usize = 512;
 /// Moments of loss that are remembered.
@@ -105,6 +107,9 @@ impl Memory {
     pub fn lose(&mut self, at: Timestamp, lost: &Lost) {
         if lost.count == 0 {
             return;
+        }
+        if lost.kind.as_deref().is_none_or(|kind| kind == DIALLERS) {
+            self.unix.lose_diallers();
         }
         if self.losses.len() == LOSSES {
             self.losses.pop_front();

@@ -274,6 +274,7 @@ pub struct Calls {
     diallers: Recent<Pid, ()>,
     pools: Recent<Pid, ()>,
     watched_at: Option<Timestamp>,
+    has_lost_diallers: bool,
 }
 
 impl Default for Calls {
@@ -282,9 +283,10 @@ impl Default for Calls {
         Self {
             calls: Recent::new(2048, age),
             looks: Recent::new(256, age),
-            diallers: Recent::new(1024, KNOWN),
+            diallers: Recent::new(16384, KNOWN),
             pools: Recent::new(16384, KNOWN),
             watched_at: None,
+            has_lost_diallers: false,
         }
     }
 }
@@ -311,12 +313,18 @@ impl Calls {
         self.watched_at.get_or_insert(at);
     }
 
+    /// A process that dials UNIX sockets may never be told of.
+    pub fn lose_diallers(&mut self) {
+        self.has_lost_diallers = true;
+    }
+
     /// Whether a process may have asked on UNIX connections, and nobody saw it.
     #[must_use]
     pub fn asks_unseen(&self, pid: Pid, at: Timestamp) -> bool {
         let seen = self.watched_at.map(|since| at.since(since));
         let is_watched = seen.is_some_and(|seen| seen >= UNTIL_WATCHED);
-        self.pools.get(&pid).is_some() || self.is_dialler(pid) && !is_watched
+        let may_dial = self.is_dialler(pid) || self.has_lost_diallers;
+        self.pools.get(&pid).is_some() || may_dial && !is_watched
     }
 
     /// Whether a process was told of as one that dials UNIX sockets.

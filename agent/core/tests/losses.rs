@@ -62,8 +62,8 @@ fn is_lossy(fact: &Fact) -> bool {
         | Fact::Drop(_)
         | Fact::Overflow(_)
         | Fact::Lookup(_)
-        | Fact::Call(_)
-        | Fact::Dialler(_) => true,
+        | Fact::Call(_) => true,
+        Fact::Dialler(dialler) => !dialler.before,
         Fact::Listens(listener) => !listener.before,
         Fact::UnixListens(listener) => !listener.before,
         Fact::OomReport(_)
