@@ -320,7 +320,11 @@ fn ending(
             .or(end.flow.opened_at)
             .unwrap_or_default();
         let ending = memory.processes.ending(task.pid, alive)?;
-        return explains(&ending, end).then_some(ending);
+        if explains(&ending, end) {
+            return Some(ending);
+        }
+        let soon = ending.at.since(end.at) <= LEAVES_WITHIN;
+        return soon.then(|| memory.processes.finished_off(ending, end.at))?;
     }
     let Some(Place::Closed(closed)) = place else {
         return None;

@@ -220,6 +220,18 @@ impl Processes {
         Some(own)
     }
 
+    /// The same end by what began it, where whoever killed the process had asked it to stop before it
+    /// closed: a slow one is killed while it stops.
+    #[must_use]
+    pub fn finished_off(&self, ending: Ending, closed: Timestamp) -> Option<Ending> {
+        let Way::Signalled { signal, .. } = &ending.way else {
+            return None;
+        };
+        let (sent, asked) = self.stop_before(ending.task.pid, closed)?;
+        let way = self.signalled(asked, sent, None);
+        (asked.sender.pid == signal.sender.pid).then_some(Ending { way, ..ending })
+    }
+
     /// The last request to stop that another process sent to this one in the grace before a moment.
     #[must_use]
     pub fn stop_before(&self, pid: Pid, moment: Timestamp) -> Option<(Timestamp, &Signal)> {
