@@ -1,8 +1,11 @@
 //! Chance that a seed repeats: delays, sizes and ports.
 
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use rustix::net;
 
 /// A small generator (xorshift64*): good enough to vary a fault, and the same everywhere.
 pub struct Luck(u64);
@@ -66,12 +69,15 @@ impl Luck {
     }
 }
 
-/// Whether a socket of this host has the port; asked without making one, which the agent would see.
+/// Whether a socket of this host has the port. A listener for a moment would be a fact that the agent
+/// tells of.
 fn is_taken(port: u16) -> bool {
-    let word = format!(":{port:04X} ");
-    let tables = ["tcp", "tcp6"].map(|name| std::fs::read_to_string(format!("/proc/net/{name}")));
-    let mut tables = tables.iter().flatten();
-    tables.any(|table| table.contains(&word))
+    let bound = || -> rustix::io::Result<()> {
+        let socket = net::socket(net::AddressFamily::INET, net::SocketType::STREAM, None)?;
+        net::sockopt::set_socket_reuseaddr(&socket, true)?;
+        net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))
+    };
+    bound().is_err()
 }
 
 #[cfg(test)]
