@@ -13,6 +13,9 @@ use crate::running::Running;
 /// Far above the half second that attaching may take, for a busy machine.
 const ATTACHING: Duration = Duration::from_secs(60);
 
+/// Far above the tenth of a second that letting go of the hooks may take, for the same reason.
+const ENDING: Duration = Duration::from_secs(60);
+
 /// One verdict as it came.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -152,7 +155,7 @@ impl Agent {
     /// # Errors
     /// When it does not end.
     pub fn finish(mut self) -> Result<Report> {
-        let status = self.running.end("INT", Duration::from_secs(10))?;
+        let status = self.running.end("INT", ENDING)?;
         self.running.out.wait_end(Duration::from_secs(5));
         self.running.err.wait_end(Duration::from_secs(5));
         let lines = self.running.out.all();

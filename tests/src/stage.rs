@@ -6,7 +6,7 @@ use crate::client::{self, Answer, next_id};
 use crate::nginx::Nginx;
 use crate::repertoire::fault;
 use crate::upstream::Upstream;
-use crate::watch::{Sure, Watch};
+use crate::watch::Watch;
 
 /// A running cast.
 pub struct Stage {
@@ -50,7 +50,7 @@ impl Stage {
         let fault = fault(name);
         stage
             .watch
-            .expect(&fault.ask(&stage.gateway)?, fault.cause, Sure::Proven);
+            .expect(&fault.ask(&stage.gateway)?, fault.cause, fault.sure());
         stage.end()
     }
 

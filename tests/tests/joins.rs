@@ -120,7 +120,7 @@ fn varnish_fetches_in_another_thread() -> Result<()> {
     let mut watch = Watch::on(gateway.port(), &WATCHED)?;
     for name in MIXED {
         let fault = fault(name);
-        watch.expect(&fault.ask_at(gateway.addr)?, fault.cause, Sure::Proven);
+        watch.expect(&fault.ask_at(gateway.addr)?, fault.cause, fault.sure());
     }
     watch.end().map(drop)
 }

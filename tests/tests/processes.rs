@@ -77,7 +77,8 @@ fn an_exit_in_a_gunicorn_worker() -> Result<()> {
     stage.watch.expect(&early, "process.exit", Sure::Proven);
     // The master starts another worker; a request in between waits in the accept queue.
     let late = stage.gateway.get(&format!("/exit-late/{}", next_id()))?;
-    stage.watch.expect(&late, "process.exit", Sure::Proven);
+    // Its exit may be held up after its close, on a busy host.
+    stage.watch.expect(&late, "process.exit", Sure::Inferred);
     stage.end()
 }
 
@@ -148,9 +149,15 @@ fn the_newest_gunicorn_times_out_a_worker_stuck_in_c() -> Result<()> {
 fn times_out(gunicorn: Upstream, path: &str) -> Result<()> {
     let mut stage = Stage::of(gunicorn)?;
     let answer = stage.gateway.get(&format!("{path}/{}", next_id()))?;
+    // One that sleeps gets ABRT and closes before it exits: on a busy host that may be held up.
+    let sure = if path == "/sleep" {
+        Sure::Inferred
+    } else {
+        Sure::Proven
+    };
     stage
         .watch
-        .expect(&answer, "process.killed.by-parent", Sure::Proven);
+        .expect(&answer, "process.killed.by-parent", sure);
     stage.end()
 }
 

@@ -85,7 +85,7 @@ fn every_fault_of_a_process_behind_a_unix_socket() -> Result<()> {
             "app.reset-linger" => ("app.closed-without-answer", Sure::Proven),
             // What is behind the first page of a message lies beyond a hook's reach.
             "protocol.header-too-big" => ("unknown.unexplained", Sure::Unknown),
-            cause => (cause, Sure::Proven),
+            cause => (cause, fault.sure()),
         };
         let answer = fault.ask(&cast.gateway)?;
         cast.watch.expect(&answer, cause, sure);

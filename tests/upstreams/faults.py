@@ -166,6 +166,14 @@ def hold_then_close(exchange):
     exchange.conn.close()
 
 
+def hold_till_told(exchange):
+    """Closes as it gets a WINCH, and lives on; at most ten seconds later."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGWINCH})
+    wire.say(f"holding {os.getpid()} {exchange.ident}")
+    signal.sigtimedwait({signal.SIGWINCH}, 10)
+    exchange.conn.close()
+
+
 def ask_another(exchange):
     """Waits for another service that never answers: a database, say."""
     other = socket.create_server(("127.0.0.1", 0))
@@ -205,5 +213,5 @@ def ok(exchange):
 FAULTS = {function.__name__.replace("_", "-"): function for function in (
     close_without_answer, partial_status, partial_header, partial_header_reset, reset_linger, reset_unread, reset_unseen,
     malformed_header, header_too_big, header_in_pieces, says_502, says_502_in_pieces, says_502_after_hints, says_503, segv, abort, exit_early, exit_late, unhandled,
-    oom, hold, hold_politely, hold_then_close, ask_another, spin, killed_by_master, cpu_limit, ok,
+    oom, hold, hold_politely, hold_then_close, hold_till_told, ask_another, spin, killed_by_master, cpu_limit, ok,
 )}
