@@ -1,4 +1,5 @@
-//! The rules for Prometheus: by its own tools, and in a Prometheus that scrapes an agent.
+//! The rules for Prometheus and the dashboards over it: by Prometheus' own tools, and in a Prometheus
+//! that scrapes an agent.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -43,9 +44,8 @@ fn the_rules_are_right_by_prometheus_own_tools() -> Result<()> {
     promtool(&["test", "rules", "tests.yml"], Stdio::null())
 }
 
-#[test]
-fn the_rules_name_metrics_and_pages_that_there_are() -> Result<()> {
-    let text = std::fs::read_to_string(rules().join("probe502.yml"))?;
+/// Every word in there that is a metric's name must be one.
+fn names_metrics(text: &str) -> Result<()> {
     let metrics = std::fs::read_to_string(project().join("docs/metrics.md"))?;
     let is_word = |one: char| one.is_ascii_alphanumeric() || one == '_' || one == ':';
     for word in text.split(|one| !is_word(one)) {
@@ -56,10 +56,98 @@ fn the_rules_name_metrics_and_pages_that_there_are() -> Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+#[test]
+fn the_rules_name_metrics_and_pages_that_there_are() -> Result<()> {
+    let text = std::fs::read_to_string(rules().join("probe502.yml"))?;
+    names_metrics(&text)?;
     for line in text.lines().filter(|line| line.contains("runbook_url")) {
         let page = line.split('"').nth(1).context("a page")?;
         let page = page.replace("{{ $labels.cause }}", "process.crash");
         ensure!(project().join(&page).is_file(), "no page {page}");
+    }
+    Ok(())
+}
+
+/// The dashboards by their files' names.
+fn dashboards() -> Result<Vec<(String, Value)>> {
+    let mut all = Vec::new();
+    for name in ["causes", "health", "overview"] {
+        let path = project().join(format!("dashboards/grafana/{name}.json"));
+        all.push((
+            name.to_owned(),
+            serde_json::from_str(&std::fs::read_to_string(path)?)?,
+        ));
+    }
+    Ok(all)
+}
+
+fn items<'a>(of: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    of[key].as_array().into_iter().flatten()
+}
+
+/// Each query of a dashboard, as Grafana would send it with every variable at `All`.
+fn queries(dashboard: &Value) -> Vec<String> {
+    let targets = items(dashboard, "panels").flat_map(|panel| items(panel, "targets"));
+    let texts = targets.filter_map(|target| target["expr"].as_str());
+    let filled = |text: &str| {
+        let text = text
+            .replace("$__rate_interval", "1m")
+            .replace("$__range", "1h");
+        ["instance", "gateway", "cause"]
+            .iter()
+            .fold(text, |text, name| text.replace(&format!("${name}"), ".*"))
+    };
+    texts.map(filled).collect()
+}
+
+#[test]
+fn every_panel_says_what_it_shows_and_where_from() -> Result<()> {
+    for (name, dashboard) in dashboards()? {
+        ensure!(
+            dashboard["uid"] == format!("probe502-{name}"),
+            "{name}: another uid"
+        );
+        let version = dashboard["schemaVersion"].as_u64();
+        ensure!(
+            version.is_some_and(|it| (39..=41).contains(&it)),
+            "{name}: {version:?}"
+        );
+        let variables: Vec<&Value> = items(&dashboard["templating"], "list").collect();
+        ensure!(
+            variables[0]["type"] == "datasource",
+            "{name}: no source to choose"
+        );
+        for panel in items(&dashboard, "panels") {
+            let title = panel["title"].as_str().unwrap_or_default();
+            let told = panel["description"]
+                .as_str()
+                .is_some_and(|text| text.ends_with('.'));
+            let unit = panel["fieldConfig"]["defaults"]["unit"].is_string();
+            ensure!(
+                !title.is_empty() && told && unit,
+                "{name}: '{title}' says too little"
+            );
+            for target in items(panel, "targets") {
+                let text = target["expr"].as_str().context("an expression")?;
+                ensure!(
+                    !text.contains("rate(") || text.contains("$__rate_interval"),
+                    "{text}"
+                );
+                ensure!(
+                    target["datasource"]["uid"] == "${datasource}",
+                    "{name}: '{title}'"
+                );
+                let buckets = text.replace("_seconds_bucket", "_seconds");
+                names_metrics(&buckets)?;
+            }
+        }
+        ensure!(
+            queries(&dashboard).iter().all(|text| !text.contains('$')),
+            "{name}: a variable"
+        );
     }
     Ok(())
 }
@@ -120,8 +208,13 @@ impl Prometheus {
     }
 }
 
+/// As a query in a path.
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
 #[test]
-fn prometheus_takes_the_metrics_and_every_rule_evaluates() -> Result<()> {
+fn prometheus_takes_the_metrics_and_every_rule_and_panel_evaluates() -> Result<()> {
     if unable() {
         return Ok(());
     }
@@ -149,6 +242,12 @@ fn prometheus_takes_the_metrics_and_every_rule_evaluates() -> Result<()> {
         groups.is_some_and(|groups| groups.len() == 2) && rules.all(|rule| rule["health"] == "ok")
     };
     prometheus.shows("rules", healthy)?;
+    for (name, dashboard) in dashboards()? {
+        for text in queries(&dashboard) {
+            let answer = prometheus.ask(&format!("query?query={}", encoded(&text)));
+            ensure!(answer["status"] == "success", "{name}: {text}: {answer}");
+        }
+    }
     let page = folder.path("metrics");
     std::fs::write(&page, daemon.page("/metrics")?)?;
     promtool(&["check", "metrics"], std::fs::File::open(page)?.into())
