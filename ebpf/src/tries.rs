@@ -77,10 +77,11 @@ pub fn note_asked(pid: u32, now: u64) {
 pub fn note_parted(connection: &Connection) {
     let is_open = connection.has(flag::ESTABLISHED | flag::LATE);
     let waits = is_open && (connection.said == 0 || connection.speaker != HOLDER);
-    if connection.role != role::ACCEPTED && waits {
-        if let Some(tried) = of(connection.owner.pid) {
-            tried.parted_at = connection::now();
-        }
+    if connection.role != role::ACCEPTED
+        && waits
+        && let Some(tried) = of(connection.owner.pid)
+    {
+        tried.parted_at = connection::now();
     }
 }
 

@@ -38,7 +38,10 @@ pub struct Failure {
 /// Failures that may have marked every upstream down before this answer, oldest first.
 #[must_use]
 pub fn before(answer: &Answer, memory: &Memory) -> Vec<Failure> {
-    if !answer.is_untried() {
+    let untried = answer.is_untried();
+    // A thread that keeps its requests would have let go of an attempt before it answered.
+    let is_told_by_order = answer.is_at_once() && !answer.manner.hops;
+    if !untried && !is_told_by_order {
         return Vec::new();
     }
     let task = &answer.task;
@@ -58,7 +61,7 @@ pub fn before(answer: &Answer, memory: &Memory) -> Vec<Failure> {
     let mut last: Vec<Failure> = memory.failures().filter(is_ours).cloned().collect();
     // Alone in its group, a server is never marked down (nginx: ngx_http_upstream_module, `server`).
     let tried: BTreeSet<_> = last.iter().flat_map(|failure| &failure.tried).collect();
-    let needed = if answer.wants_server { 1 } else { 2 };
+    let needed = if untried && answer.wants_server { 1 } else { 2 };
     if tried.len() < needed {
         return Vec::new();
     }

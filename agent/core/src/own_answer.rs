@@ -51,13 +51,17 @@ impl Marks {
 }
 
 impl Answer {
-    /// It came at once, and since its request came no thread of its process said anything to an upstream.
+    /// It came at once.
+    #[must_use]
+    pub fn is_at_once(&self) -> bool {
+        arrival(self).is_some_and(|arrived| self.at.since(arrived) <= WITHOUT_ATTEMPT)
+    }
+
+    /// Besides, since its request came no thread of its process said anything to an upstream.
     #[must_use]
     pub fn is_unasked(&self) -> bool {
-        let at_once =
-            arrival(self).is_some_and(|arrived| self.at.since(arrived) <= WITHOUT_ATTEMPT);
         let is_seen = request_line(&self.flow.heard_head).is_some();
-        at_once && is_seen && self.flow.marks.unasked && !self.flow.continued
+        self.is_at_once() && is_seen && self.flow.marks.unasked && !self.flow.continued
     }
 
     /// Nor did one make a socket.
