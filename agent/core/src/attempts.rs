@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::event::{Flow, How};
 use crate::http;
 use crate::recent::Recent;
+use crate::sharing::Dials;
 use crate::timers::idle;
 use crate::tls;
 use crate::units::{Cookie, Pid, Timestamp};
@@ -34,7 +35,7 @@ const LOOK: u64 = 1024 + 8;
 const HUGE: u64 = 60 * 1024;
 
 /// A process's attempts that are looked through for an answer: more do not fail at once.
-const LATELY: usize = 512;
+const LATELY: usize = 4096;
 /// Those of them that were taken in doubt.
 const RIVALS: usize = 64;
 
@@ -53,6 +54,8 @@ pub struct Attempt {
     pub flow: Flow,
     /// The status that was heard on it, where a watched one was.
     pub relayed: Option<u16>,
+    /// What was asked on it, to be compared.
+    pub asked: Option<u64>,
     /// An answer counts it among its tries by order alone; another's it may be.
     pub claimed: bool,
 }
@@ -220,6 +223,8 @@ pub struct Attempts {
     glimpses: Recent<Cookie, (Pid, u64)>,
     /// Taken by answers that may not be theirs.
     doubted: Recent<(Pid, u64), Attempt>,
+    /// Dials that were taken.
+    pub dials: Dials,
     /// Those that came since they were last asked for.
     added: VecDeque<(Pid, u64)>,
     next: u64,
@@ -229,10 +234,11 @@ impl Default for Attempts {
     fn default() -> Self {
         let age = Duration::from_secs(180);
         Self {
-            waiting: Recent::new(2048, age),
-            seen: Recent::new(4096, age),
+            waiting: Recent::new(8192, age),
+            seen: Recent::new(16384, age),
             glimpses: Recent::new(1024, Duration::from_secs(10)),
             doubted: Recent::new(1024, Duration::from_secs(10)),
+            dials: Dials::default(),
             added: VecDeque::new(),
             next: 0,
         }
@@ -374,19 +380,17 @@ impl Attempts {
         self.seen
             .insert(at, (flow.cookie, flow.said), (pid, number));
         self.added.push_back((pid, number));
-        self.waiting.insert(
+        let attempt = Attempt {
+            number,
             at,
-            (pid, number),
-            Attempt {
-                number,
-                at,
-                pid,
-                tid,
-                flow,
-                relayed,
-                claimed: false,
-            },
-        );
+            pid,
+            tid,
+            asked: http::asked(&flow.said_head),
+            flow,
+            relayed,
+            claimed: false,
+        };
+        self.waiting.insert(at, (pid, number), attempt);
         number
     }
 }

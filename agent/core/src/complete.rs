@@ -1,12 +1,16 @@
 //! What is missing from an answer's evidence: what was lost, came before the agent, or has no hook here.
 
 use crate::attempts::Attempt;
-use crate::joining::Answer;
+use crate::joining::{Answer, Joined};
 use crate::memory::Memory;
 use crate::units::Timestamp;
+use crate::verdict::Join;
 
 /// Ten minutes in nanoseconds: as long as ends are remembered.
 const HISTORY: u64 = 600_000_000_000;
+
+/// A minute in nanoseconds: what time alone joins rests on how the gateway's other answers came about.
+const LEARNED: u64 = 60_000_000_000;
 
 /// What is missing from the evidence, the worst first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +42,12 @@ fn relevant_since(answer: &Answer, deciding: Option<&Attempt>) -> (Timestamp, Ti
 
 /// What is missing, and how many records of connections are lost that may have shown another attempt.
 #[must_use]
-pub fn complete(answer: &Answer, deciding: Option<&Attempt>, memory: &Memory) -> (Complete, u64) {
-    let (history, own) = relevant_since(answer, deciding);
+pub fn complete(answer: &Answer, joined: &Joined, memory: &Memory) -> (Complete, u64) {
+    let deciding = joined.attempts.last();
+    let (history, mut own) = relevant_since(answer, deciding);
+    if joined.by == Join::Time {
+        own = own.min(Timestamp(answer.at.0.saturating_sub(LEARNED)));
+    }
     let around = memory.lost_within(own, answer.at);
     let lost = around.max(memory.lasting_lost_within(history, answer.at));
     let late = answer.flow.late || deciding.is_some_and(|attempt| attempt.flow.late);

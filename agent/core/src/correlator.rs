@@ -16,12 +16,14 @@ use crate::ends::{is_silent, role};
 use crate::event::{Death, Event, Fact, Flow, Role, Task};
 use crate::evidence::Evidence;
 use crate::habits::Habits;
+use crate::http;
 use crate::joining::{Answer, Joined, join_at_once, join_late};
 use crate::memory::Memory;
 use crate::notice::Notice;
 use crate::own_page::is_for_want_of_a_server;
 use crate::recent::Recent;
 pub use crate::settings::Settings;
+use crate::shapes::Shape;
 use crate::stories::Stories;
 use crate::telling::tell;
 use crate::units::{Pid, Timestamp};
@@ -217,15 +219,19 @@ impl Correlator {
         };
         // What was said is not needed any longer; many answers wait at once.
         let said = std::mem::take(&mut flow.said_head);
+        let asked = http::asked(&flow.heard_head);
+        let shape = Shape::of(status, &said);
         self.asking.about(at, &task, &self.memory.processes);
         let before = self.last_answers.get(&task.tid).copied();
-        let manner = self.habits.of(task.pid, flow.threads);
+        let manner = self.habits.of(at, task.pid, flow.threads);
         let answer = Answer {
             at,
             task,
             flow,
             kind,
             status,
+            asked,
+            shape,
             before,
             manner,
             ordered: self.memory.ordered,
@@ -245,7 +251,7 @@ impl Correlator {
         if let Some(attempt) = deciding {
             self.asking.why(at, attempt, &self.memory);
         }
-        let scattered = joined.is_none() && manner.hops;
+        let scattered = joined.is_none() && (manner.hops || manner.late);
         let due = at.plus(if scattered {
             self.settings.scattered
         } else {
@@ -324,6 +330,7 @@ impl Correlator {
     fn judge(&mut self, number: u64, mut waiting: Waiting, now: Option<Timestamp>) {
         let seen = now.unwrap_or(waiting.answer.at);
         if waiting.joined.is_none() {
+            self.habits.refresh(&mut waiting.answer);
             waiting.joined = join_late(&waiting.answer, &mut self.attempts, seen);
             if let Some(joined) = &waiting.joined {
                 self.remember_failure(number, &waiting.answer, joined);

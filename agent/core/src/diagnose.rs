@@ -24,6 +24,8 @@ mod sealed;
 
 /// A connection silent for this long was idle; the kernel programs use the same measure.
 pub const IDLE_MS: u32 = 100;
+/// Idle timers are set in seconds: who closed unread after less may have looked and turned away.
+const TIMER_MS: u32 = 900;
 const ECONNREFUSED: u16 = 111;
 /// How long after its sockets an interpreter exits: 30 to 230 ms were measured, on a quiet machine.
 const LEAVING: Duration = Duration::from_millis(400);
@@ -189,6 +191,7 @@ fn chosen(attempt: &Attempt, end: &OtherEnd) -> Judgement {
         (How::Linger, false) => proven(Cause::AppResetLinger),
         // Who closes a UNIX socket without reading may have seen that something had come.
         (How::Unread, false) if raced(end) && flow.path.is_some() => inferred(Cause::KeepaliveRace),
+        (How::Unread, false) if raced(end) && end.flow.quiet_ms < TIMER_MS => UNEXPLAINED,
         (How::Unread, false) if raced(end) => proven(Cause::KeepaliveRace),
         (How::Unread, false) => proven(Cause::AppResetUnread),
         (How::Fin, false) if raced(end) && end.flow.quiet_ms < IDLE_MS => {

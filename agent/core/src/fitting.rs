@@ -18,6 +18,9 @@ pub const AT_ONCE: Duration = Duration::from_millis(5);
 const NEAR: Duration = Duration::from_millis(50);
 /// How long after its request a lone try begins at most, or half of the time that it waited.
 const BEGUN: Duration = Duration::from_millis(250);
+/// A busy gateway takes longer: twice what its other requests show, of which no more is believed.
+const LATEST: Duration = Duration::from_secs(1);
+
 /// How an attempt's request line compares with the answer's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line {
@@ -47,17 +50,24 @@ pub fn follows(first: &Attempt, next: &Attempt) -> bool {
 /// ended as the answer left. Another request's may lie within a long one's time.
 #[must_use]
 pub fn is_near(answer: &Answer, attempt: &Attempt) -> bool {
-    is_prompt(answer, attempt) && answer.at.since(attempt.at) <= NEAR
+    let begun = BEGUN.max(answer.manner.lag.try_after.min(LATEST) * 2);
+    is_prompt(answer, attempt, begun) && answer.at.since(attempt.at) <= nearness(answer)
+}
+
+/// How long before its answer an attempt ended at most, where only time joins them.
+#[must_use]
+pub fn nearness(answer: &Answer) -> Duration {
+    NEAR.max(answer.manner.lag.answer_after.min(LATEST) * 2)
 }
 
 /// Whether an attempt began as the request came.
-fn is_prompt(answer: &Answer, attempt: &Attempt) -> bool {
+fn is_prompt(answer: &Answer, attempt: &Attempt, begun: Duration) -> bool {
     let waited = match (arrival(answer), attempt.began()) {
         (Some(arrived), Some(began)) => began.since(arrived),
         (_, _) => Duration::ZERO,
     };
     let outstanding = arrival(answer).map_or(Duration::ZERO, |arrived| answer.at.since(arrived));
-    waited <= BEGUN || waited <= outstanding / 2
+    waited <= begun || waited <= outstanding / 2
 }
 
 /// Whether an attempt lies within the request: begun after it arrived, ended by `until`.
@@ -75,8 +85,24 @@ pub fn fits(answer: &Answer, attempt: &Attempt, until: Timestamp) -> bool {
     let failed = attempt.at <= answer.at || failed_by(attempt, answer.at) || waits(answer, attempt);
     let meant = !attempt.is_glimpse() || answer.at.since(attempt.at) <= AT_ONCE;
     // A health check is no request's, however long one waits in a queue.
-    let meant = meant && (!attempt.is_unasked() || is_prompt(answer, attempt));
-    meant && status_fits && after && begun && attempt.at <= until && failed
+    let meant = meant && (!attempt.is_unasked() || is_prompt(answer, attempt, BEGUN));
+    meant
+        && looks_so(answer, attempt)
+        && status_fits
+        && after
+        && begun
+        && attempt.at <= until
+        && failed
+}
+
+/// Whether the answer looks as its process words what happened to the attempt.
+fn looks_so(answer: &Answer, attempt: &Attempt) -> bool {
+    match answer.manner.of_dials {
+        Some(of_dials) => {
+            attempt.is_unconnected() == of_dials || line(answer, attempt) == Line::Same
+        }
+        None => true,
+    }
 }
 
 /// HAProxy tells its client that it waited too long, or could not connect, and then hangs up on the
@@ -114,18 +140,9 @@ pub fn arrival(answer: &Answer) -> Option<Timestamp> {
 /// Compares the request lines.
 #[must_use]
 pub fn line(answer: &Answer, attempt: &Attempt) -> Line {
-    let (asked, sent) = (
-        http::request_line(&answer.flow.heard_head),
-        http::request_line(&attempt.flow.said_head),
-    );
-    match (asked, sent) {
-        (Some(asked), Some(sent)) => {
-            if asked.method == sent.method && asked.target == sent.target {
-                Line::Same
-            } else {
-                Line::Differs
-            }
-        }
-        (None, _) | (_, None) => Line::Unseen,
+    match answer.asked.zip(attempt.asked) {
+        Some((asked, sent)) if asked == sent => Line::Same,
+        Some(_) => Line::Differs,
+        None => Line::Unseen,
     }
 }

@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
+use crate::attempts::Attempt;
 use crate::event::Flow;
+use crate::fitting::arrival;
 use crate::joining::{Answer, Joined};
 use crate::recent::Recent;
+use crate::shapes::Shapes;
 use crate::units::{Pid, Timestamp};
 use crate::verdict::Join;
+
+/// For so long, and at most twice as long, a busy moment is remembered.
+const SPAN: Duration = Duration::from_secs(2);
 
 /// How one process goes about it.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +26,56 @@ pub struct Manner {
     pub orderly: bool,
     /// Whether any of this was seen yet, or needs not be.
     pub known: bool,
+    /// How long it took lately.
+    pub lag: Lag,
+    /// The same as `late`, as it is known when the answer is judged.
+    pub turned_out_late: bool,
+    /// Whether answers that look like this one come of dials that failed, only of them or never.
+    pub of_dials: Option<bool>,
+}
+
+/// How long a busy process took lately, as joins by request line show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// From a request's arrival to its first try.
+    pub try_after: Duration,
+    /// From the failure of its last try to the answer.
+    pub answer_after: Duration,
+}
+
+impl Lag {
+    fn worst(self, other: Self) -> Self {
+        Self {
+            try_after: self.try_after.max(other.try_after),
+            answer_after: self.answer_after.max(other.answer_after),
+        }
+    }
+}
+
+/// The worst of this span and of the one before, so that it is forgotten.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spans {
+    since: Timestamp,
+    now: Lag,
+    before: Lag,
+}
+
+impl Spans {
+    /// As they are at this moment.
+    fn at(self, at: Timestamp) -> Self {
+        match at.since(self.since) {
+            age if age <= SPAN => self,
+            age if age <= SPAN * 2 => Self {
+                since: at,
+                now: Lag::default(),
+                before: self.now,
+            },
+            _ => Self {
+                since: at,
+                ..Self::default()
+            },
+        }
+    }
 }
 
 impl Default for Manner {
@@ -29,6 +85,9 @@ impl Default for Manner {
             late: false,
             orderly: true,
             known: true,
+            lag: Lag::default(),
+            turned_out_late: false,
+            of_dials: None,
         }
     }
 }
@@ -42,6 +101,8 @@ pub struct Habits {
     late: Recent<Pid, ()>,
     /// They let go first.
     prompt: Recent<Pid, ()>,
+    lags: Recent<Pid, Spans>,
+    shapes: Shapes,
 }
 
 impl Default for Habits {
@@ -51,6 +112,8 @@ impl Default for Habits {
             hoppers: Recent::new(1024, hour),
             late: Recent::new(1024, hour),
             prompt: Recent::new(1024, hour),
+            lags: Recent::new(1024, hour),
+            shapes: Shapes::default(),
         }
     }
 }
@@ -58,17 +121,32 @@ impl Default for Habits {
 impl Habits {
     /// How a process of so many threads goes about it.
     #[must_use]
-    pub fn of(&self, pid: Pid, threads: u8) -> Manner {
+    pub fn of(&self, at: Timestamp, pid: Pid, threads: u8) -> Manner {
         let hops = self.hoppers.get(&pid).is_some();
         let late = self.late.get(&pid).is_some();
         let prompt = self.prompt.get(&pid).is_some();
         let orderly = threads <= 1 && !hops && !late;
+        let spans = self.lags.get(&pid).map(|spans| spans.at(at));
+        // An event loop of its own lets order tell.
+        let busy = spans.filter(|_| !orderly);
+        let lag = busy.map(|spans| spans.now.worst(spans.before));
         Manner {
             hops,
             late,
             orderly,
             known: hops || late || prompt || orderly,
+            lag: lag.unwrap_or_default(),
+            turned_out_late: false,
+            of_dials: None,
         }
+    }
+
+    /// What requests showed that were answered at about the same time.
+    pub fn refresh(&self, answer: &mut Answer) {
+        let now = self.of(answer.at, answer.task.pid, answer.flow.threads);
+        answer.manner.lag = now.lag;
+        answer.manner.turned_out_late = now.late;
+        answer.manner.of_dials = self.shapes.of_dials(answer.task.pid, answer.shape);
     }
 
     /// A dialled connection ended: asked by one thread and given up by another.
@@ -87,6 +165,7 @@ impl Habits {
         let Some(last) = joined.attempts.last() else {
             return;
         };
+        self.shapes.joined(answer.at, answer, joined);
         let seen = match joined.by {
             Join::RequestLine => joined.rivals.is_empty(),
             Join::TaskOrder | Join::Time | Join::None => false,
@@ -94,6 +173,7 @@ impl Habits {
         if !seen {
             return;
         }
+        self.took(answer, joined);
         if last.tid != answer.task.tid {
             self.hoppers.insert(answer.at, answer.task.pid, ());
         } else if last.relayed.is_none() && last.at > answer.at {
@@ -101,5 +181,20 @@ impl Habits {
         } else if last.relayed.is_none() {
             self.prompt.insert(answer.at, answer.task.pid, ());
         }
+    }
+
+    fn took(&mut self, answer: &Answer, joined: &Joined) {
+        let (first, last) = (joined.attempts.first(), joined.attempts.last());
+        let began = first.and_then(Attempt::began);
+        let tried = arrival(answer).zip(began);
+        let lag = Lag {
+            try_after: tried.map_or(Duration::ZERO, |(arrived, began)| began.since(arrived)),
+            answer_after: last.map_or(Duration::ZERO, |last| answer.at.since(last.at)),
+        };
+        let (at, pid) = (answer.at, answer.task.pid);
+        let known = self.lags.get(&pid).copied().unwrap_or_default();
+        let mut spans = known.at(at);
+        spans.now = spans.now.worst(lag);
+        self.lags.insert(at, pid, spans);
     }
 }

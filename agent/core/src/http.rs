@@ -1,5 +1,7 @@
 //! HTTP/1 as far as a verdict needs it: request lines, status lines, and what makes a header bad.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use crate::units::Head;
 
 /// A request's first line and `Host`, as they were sent.
@@ -42,6 +44,15 @@ pub fn request_line(head: &Head) -> Option<RequestLine<'_>> {
         target,
         host,
     })
+}
+
+/// A request's method and target as a number: many are compared for each answer.
+#[must_use]
+pub fn asked(head: &Head) -> Option<u64> {
+    let line = request_line(head)?;
+    let mut hasher = DefaultHasher::new();
+    (line.method, line.target).hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 /// Whether the header's end is among these first bytes.

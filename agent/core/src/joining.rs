@@ -6,6 +6,8 @@ use crate::attempts::{Attempt, Attempts};
 use crate::event::{Flow, Task};
 use crate::fitting::{AT_ONCE, Line, SLACK, fits, follows, is_near, line};
 use crate::habits::Manner;
+use crate::shapes::Shape;
+use crate::sharing::{remember, shared};
 use crate::tries::before;
 use crate::units::Timestamp;
 use crate::verdict::{Join, Kind};
@@ -29,6 +31,10 @@ pub struct Answer {
     pub kind: Kind,
     /// Its status; 0 where there was none.
     pub status: u16,
+    /// What was asked, to be compared.
+    pub asked: Option<u64>,
+    /// How it looks.
+    pub shape: Shape,
     /// The same thread's answer before this one.
     pub before: Option<Timestamp>,
     /// How its process goes about it.
@@ -229,8 +235,12 @@ pub fn join_late(answer: &Answer, attempts: &mut Attempts, now: Timestamp) -> Op
         .collect();
     // The one that began first: a later answer's window may still hold the others.
     fitting.sort_by_key(|attempt| attempt.began());
-    let first = fitting.first()?;
-    let choice = (first.number, Join::Time, false);
+    let Some(first) = fitting.first() else {
+        return shared(answer, attempts);
+    };
+    // Who answers first has yet to let go of what failed, unless only dials make it answer so.
+    let ambiguous = answer.manner.turned_out_late && answer.manner.of_dials != Some(true);
+    let choice = (first.number, Join::Time, ambiguous);
     Some(take(answer, attempts, choice, now))
 }
 
@@ -288,7 +298,7 @@ fn by_line<'a>(
     until: Timestamp,
 ) -> Option<(&'a Attempt, bool)> {
     let same = |attempt: &&Attempt| {
-        fits(answer, attempt, until) && line(answer, attempt) == Line::Same && !attempt.is_weak()
+        line(answer, attempt) == Line::Same && fits(answer, attempt, until) && !attempt.is_weak()
     };
     let mut all: Vec<&Attempt> = attempts.of(answer.task.pid).filter(same).collect();
     // An event loop that let go of nothing passes on what it heard.
@@ -342,10 +352,7 @@ fn take(
         let all = rivals(answer, attempts, &current, until);
         all.into_iter().cloned().collect()
     };
-    // Who is in doubt now stays in doubt for the next answer with this line.
-    if answer.manner.hops || !rivals.is_empty() {
-        attempts.doubt(&current);
-    }
+    remember(answer, attempts, &current, !rivals.is_empty());
     let mut chain = vec![];
     if by == Join::Time {
         // Found by its beginning: the other address family may have been tried after it.

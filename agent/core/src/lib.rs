@@ -43,6 +43,8 @@ mod seeking;
 mod senses;
 mod sentence;
 mod settings;
+mod shapes;
+mod sharing;
 mod stalled;
 mod stories;
 pub mod story;

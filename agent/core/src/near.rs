@@ -12,8 +12,9 @@ use crate::http;
 use crate::joining::{Answer, Joined};
 use crate::memory::Memory;
 use crate::notice::{Dialler, NEAR_MISS, NearMiss, Outcome, Rescue};
+use crate::shapes::Shape;
 use crate::telling::tell;
-use crate::units::{Cookie, Pid, Timestamp};
+use crate::units::{Cookie, Head, Pid, Timestamp};
 use crate::verdict::{Join, Kind, Symptom};
 
 /// How long a failed answer may take to follow a failed attempt before none is expected.
@@ -239,6 +240,8 @@ pub fn as_answer(attempt: &Attempt, task: Task) -> Answer {
         flow,
         kind: Kind::Answer,
         status: attempt.relayed.unwrap_or_default(),
+        asked: attempt.asked,
+        shape: Shape::of(0, &Head::default()),
         before: None,
         manner: Manner::default(),
         ordered: true,

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Settings {
     /// Every answer: the same drain may still hold its kernel facts.
     pub least: Duration,
-    /// Where requests change threads: another may yet let go of what failed.
+    /// Where requests change threads, or are answered first: what failed may yet be let go of.
     pub scattered: Duration,
     /// Where the kernel log has yet to tell of an OOM kill.
     pub oom_report: Duration,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::attempts::is_header_complete;
+use crate::attempts::{is_header_complete, is_header_huge};
 use crate::event::{Flow, How, Role, Task};
 use crate::http;
 use crate::listeners::Listeners;
@@ -193,7 +193,9 @@ pub fn idle(at: Timestamp, flow: &Flow) -> Option<Duration> {
         && flow.heard_bytes > 0
         && http::request_line(&flow.said_head).is_some()
         && http::fault(&flow.heard_head).is_none()
-        && is_header_complete(flow) != Some(false);
+        && is_header_complete(flow) != Some(false)
+        // A busy gateway comes late to a header that it will not take.
+        && !is_header_huge(flow);
     let is_closed = flow.role == Role::Dialled && flow.how == How::Fin && flow.error.0 == 0;
     (is_served && is_closed && idle.as_millis() >= u128::from(IDLE_MS)).then_some(idle)
 }

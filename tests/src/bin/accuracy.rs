@@ -14,7 +14,7 @@ use probe502_tests::accuracy::kept::{self, Played};
 use probe502_tests::accuracy::run::Play;
 use probe502_tests::accuracy::{Cell, matrix, page, sample};
 use probe502_tests::gateways::Kind;
-use probe502_tests::storm::{self, Weather};
+use probe502_tests::storm::{Weather, play};
 
 #[derive(Parser)]
 #[command(about = "Every fault behind every gateway, and what was said of each")]
@@ -52,6 +52,9 @@ struct Arguments {
     /// All of a storm's requests ask for the same line.
     #[arg(long)]
     identical: bool,
+    /// Where a storm's page goes; with it, each gateway has an identical one too.
+    #[arg(long)]
+    write: Option<PathBuf>,
     /// Where recordings and the cells' lines go.
     #[arg(long, default_value = "target/accuracy")]
     keep: PathBuf,
@@ -79,37 +82,26 @@ fn main() -> ExitCode {
 
 /// Behind those gateways that take a storm.
 fn blow(arguments: &Arguments) -> Result<bool> {
-    let kinds = [
-        Kind::Nginx,
-        Kind::Haproxy,
-        Kind::Envoy,
-        Kind::Caddy,
-        Kind::Traefik,
-    ];
     let named = |kind: &Kind| arguments.gateway.iter().any(|name| name == kind.name());
-    let chosen = Kind::ALL.into_iter().filter(named);
     let chosen: Vec<Kind> = if arguments.gateway.is_empty() {
-        kinds.to_vec()
+        play::KINDS.to_vec()
     } else {
-        chosen.collect()
+        Kind::ALL.into_iter().filter(named).collect()
     };
-    std::fs::create_dir_all(&arguments.keep)?;
-    let (mut good, mut lines) = (true, String::new());
-    for kind in chosen {
-        let weather = Weather {
-            requests: arguments.requests,
-            at_once: arguments.at_once,
-            identical: arguments.identical,
-            seed: arguments.seed[0],
-        };
-        let record = arguments.keep.join(format!("storm-{}.p502", kind.name()));
-        let sum = storm::behind(kind, &weather, Some(&record.display().to_string()))?;
-        println!("{}", sum.line());
-        lines += &format!("{}\n{}\n", sum.line(), sum.examples.join("\n"));
-        good &= sum.is_good();
-    }
-    std::fs::write(arguments.keep.join("storm.txt"), lines)?;
-    Ok(good)
+    let weather = |seed: &u64, identical| Weather {
+        requests: arguments.requests,
+        at_once: arguments.at_once,
+        identical,
+        seed: *seed,
+    };
+    let both = arguments.write.is_some() && !arguments.identical;
+    let seeds = arguments.seed.iter();
+    let mut weathers: Vec<Weather> = seeds
+        .map(|seed| weather(seed, arguments.identical))
+        .collect();
+    weathers.extend(both.then(|| weather(&arguments.seed[0], true)));
+    let write = arguments.write.as_deref();
+    play::all(&chosen, &weathers, &arguments.keep, write)
 }
 
 /// Whether nothing was wrong, missed or too much, and no unknown is without a reason.

@@ -20,6 +20,8 @@ pub struct Sum {
     pub silent: usize,
     /// One verdict, and right.
     pub right: usize,
+    /// Those of them that are inferred.
+    pub inferred: usize,
     /// One verdict that claims nothing.
     pub unknown: usize,
     /// One verdict, and wrong.
@@ -38,7 +40,13 @@ impl Sum {
     /// Nothing wrong, missed or too much, and at most one unknown in a hundred.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.wrong + self.missed + self.spurious == 0 && self.unknown * 100 <= self.failed
+        self.is_honest() && self.unknown * 100 <= self.failed
+    }
+
+    /// Nothing wrong, missed or too much.
+    #[must_use]
+    pub fn is_honest(&self) -> bool {
+        self.wrong + self.missed + self.spurious == 0
     }
 
     /// As a line.
@@ -75,6 +83,7 @@ pub fn judge(kind: Kind, sent: &[Sent], report: &Report) -> Sum {
         failed: 0,
         silent: 0,
         right: 0,
+        inferred: 0,
         unknown: 0,
         wrong: 0,
         missed: 0,
@@ -126,6 +135,7 @@ fn count(sum: &mut Sum, sent: &Sent, own: &[&Seen]) -> Option<&'static str> {
         .is_some_and(|fault| fault.cause == seen.field("/cause"))
     {
         sum.right += 1;
+        sum.inferred += usize::from(seen.field("/confidence") == "inferred");
         None
     } else {
         sum.wrong += 1;

@@ -3,6 +3,8 @@
 
 pub mod client;
 pub mod judge;
+pub mod page;
+pub mod play;
 pub mod wire;
 
 use std::process::Command;
@@ -107,8 +109,24 @@ pub fn behind(kind: Kind, weather: &Weather, record: Option<&str>) -> Result<Sum
         sent.len(),
         began.elapsed().as_secs_f32()
     ));
+    if let Some(file) = record {
+        std::fs::write(format!("{file}.jsonl"), truth(&sent))?;
+    }
     let report = settled(agent, &sent)?;
     Ok(judge::judge(kind, &sent, &report))
+}
+
+/// What was asked and how it was broken, beside the recording, so that its replay can be judged too.
+fn truth(sent: &[Sent]) -> String {
+    let line = |sent: &Sent| {
+        let (name, cause) = sent.fault.map(|fault| (fault.name, fault.cause)).unzip();
+        let line = serde_json::json!({
+            "client": sent.client, "door": sent.door, "path": sent.path,
+            "status": sent.status, "fault": name, "cause": cause,
+        });
+        format!("{line}\n")
+    };
+    sent.iter().map(line).collect()
 }
 
 /// Waits until as many verdicts came as there are failed answers, and a moment more.
@@ -131,8 +149,12 @@ struct Breaker {
 impl Breaker {
     fn start(port: u16) -> Result<Self> {
         let own = std::env::current_exe()?;
-        let program = own.parent().context("a folder")?.join("breaker");
-        ensure!(program.exists(), "no {}: build it first", program.display());
+        // A test's own program lies a folder deeper.
+        let places = own.ancestors().skip(1).take(2);
+        let program = places
+            .map(|folder| folder.join("breaker"))
+            .find(|program| program.exists());
+        let program = program.context("no breaker: build it first")?;
         let running = Running::start(Command::new(program).arg(port.to_string()))?;
         let ready = running
             .out
