@@ -18,6 +18,7 @@ pub mod repertoire;
 pub mod route;
 pub mod running;
 pub mod schema;
+pub mod servers;
 pub mod skip;
 pub mod stage;
 pub mod storm;

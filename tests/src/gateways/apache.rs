@@ -1,17 +1,22 @@
 //! Apache with `mod_proxy_http` and the event MPM; several upstreams are a balancer.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use anyhow::Result;
 
 use super::ground::Ground;
-use super::{Recipe, Server, Site};
+use super::{Recipe, Server, Site, Speaks};
+
+/// How long a client may idle, if the plan says nothing.
+const IDLE_CLIENT: Duration = Duration::from_secs(60);
 
 const MODULES: &[(&str, &str)] = &[
     ("mpm_event", "mpm_event"),
     ("authz_core", "authz_core"),
     ("proxy", "proxy"),
     ("proxy_http", "proxy_http"),
+    ("proxy_fcgi", "proxy_fcgi"),
     ("slotmem_shm", "slotmem_shm"),
     ("proxy_balancer", "proxy_balancer"),
     ("lbmethod_byrequests", "lbmethod_byrequests"),
@@ -37,11 +42,12 @@ MinSpareThreads 1
 MaxSpareThreads 1024
 MaxRequestWorkers 1024
 ListenBacklog 4096
-KeepAliveTimeout 60
+KeepAliveTimeout {serves}ms
 MaxKeepAliveRequests 0
 ProxyTimeout {wait}
 ",
         dir = ground.inside.display(),
+        serves = ground.plan.serves.unwrap_or(IDLE_CLIENT).as_millis(),
         wait = ground.plan.wait()
     );
     for (name, file) in MODULES {
@@ -70,9 +76,20 @@ fn host(ground: &Ground, site: &Site) -> Result<String> {
         writeln!(text, "RedirectMatch {status} .*\n</VirtualHost>")?;
         return Ok(text);
     }
+    if let Speaks::Fastcgi(script) = &ground.plan.speaks {
+        let script = script.display();
+        writeln!(text, "ProxyFCGISetEnvIf true SCRIPT_FILENAME {script}")?;
+    }
+    let keeps = ground
+        .plan
+        .keeps
+        .map_or_else(String::new, |idle| format!(" ttl={}", idle.as_secs()));
     if let [server] = site.servers.as_slice() {
         let to = worker(ground, site, server)?;
-        writeln!(text, "ProxyPass / {to}/ connectiontimeout=2 timeout={wait}")?;
+        writeln!(
+            text,
+            "ProxyPass / {to}/ connectiontimeout=2 timeout={wait}{keeps}"
+        )?;
     } else {
         let name = format!("balancer://site{}", addr.port());
         writeln!(text, "<Proxy {name}>")?;
@@ -80,7 +97,7 @@ fn host(ground: &Ground, site: &Site) -> Result<String> {
             let to = worker(ground, site, server)?;
             writeln!(
                 text,
-                "BalancerMember {to} connectiontimeout=2 timeout={wait}"
+                "BalancerMember {to} connectiontimeout=2 timeout={wait}{keeps}"
             )?;
         }
         if ground.plan.marks_down {
@@ -93,10 +110,14 @@ fn host(ground: &Ground, site: &Site) -> Result<String> {
 }
 
 fn worker(ground: &Ground, site: &Site, server: &Server) -> Result<String> {
-    let scheme = if site.tls.is_some() { "https" } else { "http" };
+    let scheme = match (&site.tls, &ground.plan.speaks) {
+        (Some(_), _) => "https",
+        (None, Speaks::Fastcgi(_)) => "fcgi",
+        (None, Speaks::Http | Speaks::Uwsgi) => "http",
+    };
     Ok(match server {
         Server::Tcp(addr) => format!("{scheme}://{addr}"),
-        Server::Unix(path) => format!("unix:{}|http://shop.test", ground.socket(path)?),
+        Server::Unix(path) => format!("unix:{}|{scheme}://shop.test", ground.socket(path)?),
     })
 }
 

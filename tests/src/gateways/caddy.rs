@@ -44,12 +44,15 @@ fn block(ground: &Ground, site: &Site) -> Result<String> {
             "http://:{port} {{\n  bind {host}\n  respond {status}\n}}\n"
         ));
     }
-    let mut tls = String::new();
+    let mut more = String::new();
+    if let Some(idle) = ground.plan.keeps {
+        writeln!(more, "      keepalive {}ms", idle.as_millis())?;
+    }
     if site.tls.is_some() {
-        tls += "      tls\n      tls_server_name shop.test\n";
+        more += "      tls\n      tls_server_name shop.test\n";
         match ground.authority(site)? {
-            Some(file) => writeln!(tls, "      tls_trust_pool file {file}")?,
-            None => tls += "      tls_insecure_skip_verify\n",
+            Some(file) => writeln!(more, "      tls_trust_pool file {file}")?,
+            None => more += "      tls_insecure_skip_verify\n",
         }
     }
     let marks = if ground.plan.marks_down {
@@ -66,7 +69,7 @@ fn block(ground: &Ground, site: &Site) -> Result<String> {
 {marks}    transport http {{
       dial_timeout 2s
       response_header_timeout {wait}s
-{tls}    }}
+{more}    }}
   }}
 }}
 "

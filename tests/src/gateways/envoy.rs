@@ -87,6 +87,15 @@ fn cluster(ground: &Ground, site: &Site) -> Result<Value> {
         "load_assignment": {"cluster_name": name(site),
             "endpoints": [{"lb_endpoints": endpoints}]},
     });
+    if let Some(idle) = ground.plan.keeps {
+        let options = json!({
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "common_http_protocol_options": {"idle_timeout": format!("{}s", idle.as_secs_f64())},
+            "explicit_http_config": {"http_protocol_options": {}},
+        });
+        cluster["typed_extension_protocol_options"] =
+            json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options});
+    }
     if site.tls.is_some() {
         cluster["transport_socket"] = transport(ground.authority(site)?);
     }

@@ -49,6 +49,9 @@ fn listener(ground: &Ground, site: &Site) -> Result<String> {
     } else {
         ""
     };
+    let keeps = ground.plan.keeps.map_or_else(String::new, |idle| {
+        format!(" pool-purge-delay {}ms", idle.as_millis())
+    });
     let mut text = format!(
         "listen site{}\n  bind {} backlog 4096\n",
         site.addr.port(),
@@ -62,7 +65,7 @@ fn listener(ground: &Ground, site: &Site) -> Result<String> {
             Server::Tcp(addr) => addr.clone(),
             Server::Unix(path) => format!("unix@{}", ground.socket(path)?),
         };
-        writeln!(text, "  server s{number} {place}{tls}{check}")?;
+        writeln!(text, "  server s{number} {place}{tls}{check}{keeps}")?;
     }
     Ok(text)
 }

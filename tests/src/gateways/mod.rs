@@ -49,6 +49,18 @@ pub enum Trust {
     Authority(PathBuf),
 }
 
+/// What a gateway speaks with its upstreams.
+#[derive(Clone, Debug, Default)]
+pub enum Speaks {
+    /// HTTP/1.1.
+    #[default]
+    Http,
+    /// `FastCGI`: this script is to be run for every request.
+    Fastcgi(PathBuf),
+    /// uWSGI's own protocol.
+    Uwsgi,
+}
+
 /// A listening address and what stands behind it.
 #[derive(Clone, Debug)]
 pub struct Site {
@@ -93,6 +105,12 @@ pub struct Plan {
     pub patience: Option<Duration>,
     /// It leaves servers alone that failed, where it does so only on demand.
     pub marks_down: bool,
+    /// What it speaks with its upstreams; nginx and Apache speak more than HTTP.
+    pub speaks: Speaks,
+    /// How long it keeps an idle connection to an upstream, if not as long as it does by default.
+    pub keeps: Option<Duration>,
+    /// How long it keeps an idle client, where it is an upstream itself.
+    pub serves: Option<Duration>,
 }
 
 impl Plan {

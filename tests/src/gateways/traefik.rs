@@ -70,6 +70,10 @@ fn transport(ground: &Ground, site: &Site) -> Result<Value> {
         "forwardingTimeouts": {"dialTimeout": "2s", "responseHeaderTimeout": wait},
         "serverName": "shop.test",
     });
+    if let Some(idle) = ground.plan.keeps {
+        transport["forwardingTimeouts"]["idleConnTimeout"] =
+            json!(format!("{}ms", idle.as_millis()));
+    }
     match ground.authority(site)? {
         Some(file) => transport["rootCAs"] = json!([file]),
         None => transport["insecureSkipVerify"] = json!(true),

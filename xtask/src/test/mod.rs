@@ -23,6 +23,8 @@ pub const PACKAGES: &[&str] = &[
     "gcc",
     "libc6-dev",
     "squid",
+    "php8.2-fpm",
+    "nodejs",
     "debootstrap",
     "nftables",
     "iproute2",

@@ -1,0 +1,17 @@
+// Node's own HTTP server: `node.js PORT [KEEP-ALIVE-MS]`; without the second, its default of five seconds.
+const http = require("http");
+
+const server = http.createServer((request, response) => {
+  request.resume();
+  request.on("end", () => {
+    response.setHeader("Content-Length", "3");
+    response.end("ok\n");
+  });
+});
+const [port, keeps] = process.argv.slice(2).map(Number);
+if (keeps) {
+  server.keepAliveTimeout = keeps;
+  // Newer releases wait this much longer than they say.
+  server.keepAliveTimeoutBuffer = 0;
+}
+server.listen(port, "127.0.0.1");
