@@ -118,6 +118,11 @@ impl Live {
         )
     }
 
+    /// Whether UNIX connections are watched: from a gateway's first dial on.
+    pub fn watches_unix(&self) -> bool {
+        self.kernel.watches_unix()
+    }
+
     /// Reads every sense once and judges what is due.
     pub fn turn(&mut self) -> anyhow::Result<Vec<Verdict>> {
         // Taken before the drain: all that happened until then is in the ring.

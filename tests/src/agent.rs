@@ -138,6 +138,16 @@ impl Agent {
         seen(&line.text, line.at)
     }
 
+    /// Waits until it says on standard error that it watches UNIX connections: from a first dial on.
+    ///
+    /// # Errors
+    /// When it never does.
+    pub fn meets_unix(&self) -> Result<()> {
+        let met = |line: &str| line.starts_with("a gateway dialled a UNIX socket");
+        let line = self.running.err.wait(ATTACHING, met);
+        line.map(drop).context("UNIX connections are not watched")
+    }
+
     /// How many verdicts have come so far.
     #[must_use]
     pub fn count(&self) -> usize {

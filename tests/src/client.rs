@@ -119,6 +119,17 @@ impl Client {
         })
     }
 
+    /// Waits until the other end closes.
+    ///
+    /// # Errors
+    /// When it says something, or nothing within the patience.
+    pub fn closes(&mut self) -> Result<()> {
+        let mut part = [0; 64];
+        let count = self.stream.read(&mut part)?;
+        anyhow::ensure!(count == 0, "{count} bytes more");
+        Ok(())
+    }
+
     fn head(&mut self) -> Result<(String, Instant)> {
         loop {
             let at = Instant::now();

@@ -138,6 +138,14 @@ impl Watch {
         }
     }
 
+    /// Waits until UNIX connections are watched, which they are from a gateway's first dial on.
+    ///
+    /// # Errors
+    /// When they never are.
+    pub fn meets_unix(&self) -> Result<()> {
+        self.agent.as_ref().map_or(Ok(()), Agent::meets_unix)
+    }
+
     /// What was wrong so far.
     #[must_use]
     pub fn complaints(&self) -> &[String] {

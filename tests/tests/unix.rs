@@ -48,8 +48,7 @@ impl Cast {
     fn is_met(&self) -> Result<()> {
         let good = self.gateway.get("/ok")?;
         ensure!(good.status == 200, "a good request got {}", good.status);
-        std::thread::sleep(Duration::from_millis(300));
-        Ok(())
+        self.watch.meets_unix()
     }
 
     fn path(&self) -> PathBuf {
@@ -175,7 +174,7 @@ impl Patient {
         let watch = Watch::on(gateway.port(), &["--status", "502,503,504"])?;
         let good = gateway.get("/ok")?;
         ensure!(good.status == 200, "a good request got {}", good.status);
-        std::thread::sleep(Duration::from_millis(400));
+        watch.meets_unix()?;
         Ok(Self {
             watch,
             gateway,

@@ -9,9 +9,5 @@ const server = http.createServer((request, response) => {
   });
 });
 const [port, keeps] = process.argv.slice(2).map(Number);
-if (keeps) {
-  server.keepAliveTimeout = keeps;
-  // Newer releases wait this much longer than they say.
-  server.keepAliveTimeoutBuffer = 0;
-}
+if (keeps) server.keepAliveTimeout = keeps;
 server.listen(port, "127.0.0.1");

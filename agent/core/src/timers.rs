@@ -17,6 +17,9 @@ const IDLE_MS: u64 = 100;
 const SAMPLES: usize = 16;
 /// Timers tick and hosts are busy: closes of one timer lie within a tenth, or this many milliseconds.
 const SLACK_MS: u64 = 150;
+/// Who watches its idle connections lets go of one so soon after the other end did, on a busy host too.
+/// A judgement of ours.
+const WATCHED: Duration = Duration::from_millis(500);
 /// Upstreams and gateways that are remembered.
 const KNOWN: usize = 1024;
 
@@ -29,8 +32,8 @@ pub struct Measured {
     pub samples: usize,
 }
 
-/// A gateway: the process that owns its listener.
-pub type Family = (Netns, Pid, String);
+/// A gateway: the process that owns its listener. Not by name: threads have names of their own.
+pub type Family = (Netns, Pid);
 
 /// An upstream's address as the gateway dials it.
 pub type Place = (Netns, SocketAddr);
@@ -57,6 +60,8 @@ pub struct Clocks {
     heard: Recent<Place, Vec<u64>>,
     /// By closes of gateways themselves.
     own: Recent<Family, Vec<u64>>,
+    /// Gateways that look at an idle connection only when they want one (Apache): they close late.
+    lazy: Recent<Family, ()>,
     /// The longest idle time that a gateway held or used a connection to an upstream after.
     longest: Recent<(Family, Place), u64>,
 }
@@ -69,6 +74,7 @@ impl Default for Clocks {
             closers: Recent::new(KNOWN, day),
             heard: Recent::new(KNOWN, day),
             own: Recent::new(KNOWN, day),
+            lazy: Recent::new(KNOWN, day),
             longest: Recent::new(KNOWN, day),
         }
     }
@@ -114,7 +120,13 @@ impl Clocks {
             return None;
         }
         if flow.fin_heard {
-            self.lengthen(at, &pair, idle);
+            let is_watched = at.since(flow.fin_at.unwrap_or(at)) <= WATCHED;
+            if is_watched {
+                self.lengthen(at, &pair, idle);
+            } else {
+                // It held the connection so long, but might not have used it.
+                self.lazy.insert(at, pair.0, ());
+            }
             // On this host the closer itself is seen: whether it closed by a timer.
             if !is_here {
                 add(&mut self.heard, at, pair.1, idle);
@@ -128,7 +140,7 @@ impl Clocks {
     fn lengthen(&mut self, at: Timestamp, pair: &(Family, Place), idle: u64) {
         let known = self.longest.get(pair).copied().unwrap_or_default();
         if idle >= IDLE_MS && idle > known {
-            self.longest.insert(at, pair.clone(), idle);
+            self.longest.insert(at, *pair, idle);
         }
     }
 
@@ -139,7 +151,10 @@ impl Clocks {
         let heard = self.heard.get(&pair.1).and_then(|all| agreed(all));
         Timers {
             upstream: held.or(heard.filter(|heard| heard.samples > 1)),
-            gateway: self.own.get(&pair.0).and_then(|all| longest(all)),
+            gateway: self.own.get(&pair.0).and_then(|all| {
+                let is_lazy = self.lazy.get(&pair.0).is_some();
+                if is_lazy { shortest(all) } else { longest(all) }
+            }),
             at_least: self.longest.get(pair).copied().map(Duration::from_millis),
         }
     }
@@ -163,7 +178,7 @@ pub fn family(netns: Netns, task: &Task, listeners: &Listeners) -> Option<Family
     } else {
         task.parent
     };
-    Some((netns, owner, task.comm.clone()))
+    Some((netns, owner))
 }
 
 /// Its living holder closed it after a silence, and nothing had asked that holder to stop.
@@ -237,6 +252,16 @@ fn longest(all: &[u64]) -> Option<Measured> {
     })
 }
 
+/// A lazy pool's timer: it closes late, so the first that two closes agree on.
+fn shortest(all: &[u64]) -> Option<Measured> {
+    let count = |one: u64| all.iter().filter(|other| near(one, **other)).count();
+    let agreed = all.iter().copied().filter(|one| count(*one) > 1).min()?;
+    Some(Measured {
+        idle: Duration::from_millis(agreed),
+        samples: count(agreed),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,6 +273,13 @@ mod tests {
         assert_eq!(measured(&[5001, 5004, 1200, 5003]), Some((5003, 3)));
         assert_eq!(measured(&[300, 5000]), None);
         assert_eq!(measured(&[]), None);
+    }
+
+    #[test]
+    fn a_lazy_pool_closes_late() {
+        let measured = |all: &[u64]| shortest(all).map(|it| (it.idle.as_millis(), it.samples));
+        assert_eq!(measured(&[9500, 2040, 2010, 4000]), Some((2010, 2)));
+        assert_eq!(measured(&[9500]), None);
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Warnings {
             .waiting
             .iter()
             .filter(ready)
-            .map(|(pair, _)| pair.clone())
+            .map(|(pair, _)| *pair)
             .collect();
         let mut told = Vec::new();
         for pair in &ready {
@@ -73,7 +73,7 @@ impl Warnings {
             };
             let warning = warning((pair, &task), (at, now), memory);
             if warning.is_some() {
-                self.told.insert(now, pair.clone(), ());
+                self.told.insert(now, *pair, ());
             }
             told.extend(warning);
         }
@@ -94,7 +94,7 @@ fn warning(
         let closer = memory.clocks.closer(&pair.1);
         closer.is_some_and(|pid| memory.processes.ending(pid, seen).is_some())
     };
-    if left || timers.gateway.is_some_and(shorter) {
+    if left || timers.gateway.is_some_and(shorter) || !reaches(&timers) {
         return None;
     }
     let who = memory.processes.who(task, now);
@@ -167,6 +167,12 @@ pub fn collide(verdict: &mut Verdict, timers: &Timers) {
     if let Some(remedy) = remedy(timers) {
         verdict.remedy = remedy;
     }
+}
+
+/// The gateway uses connections that have idled for as long as the upstream keeps them.
+fn reaches(timers: &Timers) -> bool {
+    let upstream = timers.upstream.map_or(Duration::MAX, |it| it.idle);
+    longer(timers).is_some() || timers.at_least >= Some(upstream.mul_f64(0.95))
 }
 
 /// `keeps idle ones for 60.0 s`.

@@ -60,6 +60,7 @@ struct Watch {
     teller: Teller,
     max: u64,
     told: u64,
+    said_unix: bool,
 }
 
 impl Watch {
@@ -72,6 +73,7 @@ impl Watch {
             teller: Teller::new(filter, arguments.besides, arguments.output),
             max: arguments.max.unwrap_or(u64::MAX),
             told: 0,
+            said_unix: false,
         }
     }
 
@@ -104,6 +106,10 @@ impl Watch {
                 break;
             }
             self.told += u64::from(self.teller.tell(&verdict)?);
+        }
+        // Earlier connections to UNIX sockets are not seen; from here on they are.
+        if live.watches_unix() && !std::mem::replace(&mut self.said_unix, true) {
+            eprintln!("a gateway dialled a UNIX socket: such connections are watched from now on");
         }
         for notice in live.notices() {
             self.teller.notice(&notice)?;

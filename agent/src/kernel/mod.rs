@@ -100,6 +100,11 @@ impl Kernel {
         self.on_call.watch_unix(&mut self.programs)
     }
 
+    /// Whether UNIX connections are watched.
+    pub fn watches_unix(&self) -> bool {
+        self.on_call.watches_unix()
+    }
+
     /// Lets go of what was attached for a while.
     pub fn rest(&mut self, now: Instant) -> anyhow::Result<()> {
         let told = self.count(kind::CALL);

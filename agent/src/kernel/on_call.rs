@@ -43,6 +43,11 @@ impl OnCall {
         Ok(true)
     }
 
+    /// Whether UNIX connections are watched.
+    pub fn watches_unix(&self) -> bool {
+        self.watches_unix
+    }
+
     /// Watches failed calls for a while, or longer; `told` is how many were told of so far.
     pub fn watch_calls(
         &mut self,
