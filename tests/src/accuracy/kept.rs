@@ -20,6 +20,8 @@ pub struct Played {
     pub commit: String,
     /// The kernel that it ran on.
     pub kernel: String,
+    /// How many tasks wanted a processor, on average over the last five minutes of it (`/proc/loadavg`).
+    pub load: String,
     /// The gateways.
     pub versions: BTreeMap<Kind, String>,
     /// How long it took.
@@ -36,10 +38,22 @@ impl Played {
             seed,
             commit: said("git", &["describe", "--always", "--dirty"]),
             kernel: said("uname", &["-sr"]),
+            load: String::new(),
             versions: versions.clone(),
             took: Duration::ZERO,
             cells: Vec::new(),
         }
+    }
+
+    /// It is over.
+    pub fn end(&mut self, took: Duration, cells: Vec<Judged>) {
+        let averages = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        averages
+            .split(' ')
+            .nth(1)
+            .unwrap_or_default()
+            .clone_into(&mut self.load);
+        (self.took, self.cells) = (took, cells);
     }
 
     /// The line of the whole.
@@ -49,8 +63,11 @@ impl Played {
         let versions: BTreeMap<&str, &String> =
             versions.map(|(kind, words)| (kind.name(), words)).collect();
         let (seed, seconds) = (self.seed, self.took.as_secs());
-        json!({"seed": seed, "commit": self.commit, "kernel": self.kernel, "seconds": seconds, "versions": versions})
-            .to_string()
+        json!({
+            "seed": seed, "commit": self.commit, "kernel": self.kernel, "load": self.load,
+            "seconds": seconds, "versions": versions,
+        })
+        .to_string()
     }
 
     /// All lines.
@@ -82,6 +99,7 @@ impl Played {
             seed: head["seed"].as_u64()?,
             commit: head["commit"].as_str()?.to_owned(),
             kernel: head["kernel"].as_str()?.to_owned(),
+            load: head["load"].as_str().unwrap_or_default().to_owned(),
             versions: versions.filter_map(version).collect(),
             took: Duration::from_secs(head["seconds"].as_u64()?),
             cells: lines.filter_map(cell).collect(),
@@ -146,6 +164,7 @@ mod tests {
             seed: 7,
             commit: "abc".to_owned(),
             kernel: "Linux 6.1".to_owned(),
+            load: "1.02".to_owned(),
             versions: BTreeMap::from([(Kind::Envoy, "1.40.0".to_owned())]),
             took: Duration::from_secs(60),
             cells: vec![cell],

@@ -96,7 +96,8 @@ its faults one after the other, and several gateways do so side by side.
 *wrong*: it claims something else. *missed*: a failed answer has no verdict. *spurious*: a verdict too
 many. *hidden*: the gateway tried again, or passed on what came, and the client got a good answer;
 *silent*: it closed without an answer: no failed answer, so nothing may be said. *broken*: the fault
-could not be made.
+could not be made. *load*: how many tasks wanted a processor at the end of a play (`/proc/loadavg`, five
+minutes); a machine with two that is wanted by twenty starts some upstreams too late to break them.
 
 ";
 
@@ -112,18 +113,19 @@ is left in `target/accuracy/SEED.jsonl`, and all that the agent heard in `target
 fn by_seed(plays: &[Played]) -> String {
     let heads = Mark::ALL.map(Mark::name).join(" | ");
     let mut table = format!(
-        "| seed | commit | kernel | minutes | cells | failed answers | {heads} |\n|---:|---|---|{}\n",
-        "---:|".repeat(3 + Mark::ALL.len())
+        "| seed | commit | kernel | load | minutes | cells | failed answers | {heads} |\n|---:|---|---|{}\n",
+        "---:|".repeat(4 + Mark::ALL.len())
     );
     for play in plays {
         let failed = play.cells.iter().filter(|cell| cell.mark.counts()).count();
         let marks = Mark::ALL.map(|mark| count(&play.cells, mark).to_string());
         let _ = writeln!(
             table,
-            "| {} | {} | {} | {} | {} | {failed} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {failed} | {} |",
             play.seed,
             play.commit,
             play.kernel,
+            play.load,
             play.took.as_secs().div_ceil(60),
             play.cells.len(),
             marks.join(" | ")

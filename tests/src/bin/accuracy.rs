@@ -159,8 +159,8 @@ fn played(seed: u64, arguments: &Arguments) -> Result<Played> {
         side_by_side: arguments.side_by_side,
         record: Some(&record),
     };
-    played.cells = play.all(&tell)?;
-    played.took = began.elapsed();
+    let cells = play.all(&tell)?;
+    played.end(began.elapsed(), cells);
     std::fs::write(&file, played.text())?;
     println!("\nseed {seed}: what was not right");
     for cell in played.cells.iter().filter(|cell| cell.mark != Mark::Right) {
