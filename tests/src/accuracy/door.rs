@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -24,6 +24,8 @@ pub struct Outcome {
     pub error: String,
     /// When it came.
     pub at: Instant,
+    /// How long it took.
+    pub took: Duration,
 }
 
 /// One site of a gateway, as its client meets it.
@@ -134,7 +136,11 @@ impl Guest<'_> {
     fn ask(&mut self, method: &str, path: String, size: usize) -> Result<Outcome> {
         let client = self.client.addr().context("no client address")?;
         let body = crate::client::body(size);
+        let asked = Instant::now();
         let answer = self.client.ask(method, &path, &body);
+        let at = answer
+            .as_ref()
+            .map_or_else(|_| Instant::now(), |answer| answer.at);
         let outcome = Outcome {
             path,
             client,
@@ -143,7 +149,8 @@ impl Guest<'_> {
             error: answer
                 .as_ref()
                 .map_or_else(|error| format!("{error:#}"), |_| String::new()),
-            at: answer.map_or_else(|_| Instant::now(), |answer| answer.at),
+            at,
+            took: at.saturating_duration_since(asked),
         };
         let mut asked = self
             .door

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Cell;
 use super::door::Outcome;
 use crate::agent::Seen;
-use crate::gateways::Kind;
+use crate::gateways::{Kind, READ_TIMEOUT};
 
 /// How a cell went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -151,6 +151,13 @@ impl Verdicts {
                 return Judged::broken(cell, error);
             }
         };
+        if came_too_late(cell, outcome) {
+            for outcome in asked {
+                self.take(outcome);
+            }
+            let late = anyhow::anyhow!("the gateway gave up before the upstream broke");
+            return Judged::broken(cell, &late);
+        }
         let mut judged = self.one(cell, outcome);
         for other in asked.iter().filter(|other| other.path != outcome.path) {
             let told = self.take(other);
@@ -203,6 +210,13 @@ impl Verdicts {
     pub fn strangers(self) -> Vec<Seen> {
         self.left
     }
+}
+
+/// Whether a crowded machine was slower to end the connection than the gateway is to give up waiting.
+fn came_too_late(cell: Cell, outcome: &Outcome) -> bool {
+    let symptoms = cell.fault.truth_behind(cell.kind).symptoms;
+    let ends = symptoms.iter().all(|one| ["eof", "reset"].contains(one));
+    ends && outcome.took >= READ_TIMEOUT
 }
 
 fn mark(seen: &Seen, outcome: &Outcome, truth: super::Truth) -> Mark {
