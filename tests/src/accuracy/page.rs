@@ -67,6 +67,7 @@ pub fn page(plays: &[Played]) -> String {
     page += &by_seed(plays);
     page += &latencies(&cells);
     page += &by_gateway(&cells, plays);
+    page += &not_played(plays);
     page += "\n## Wrong, missed or too much\n\n";
     page += &not_right(plays, |cell| cell.mark.is_bad());
     page += "\n## Unknown, and why\n\n";
@@ -182,6 +183,16 @@ fn by_gateway(cells: &[&Judged], plays: &[Played]) -> String {
         );
     }
     table
+}
+
+fn not_played(plays: &[Played]) -> String {
+    let played = kinds(plays);
+    let others = Kind::ALL.into_iter().filter(|kind| !played.contains(kind));
+    let names: Vec<&str> = others.map(Kind::name).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!("\n**Not played here: {}.**\n", names.join(", "))
 }
 
 /// Each such cell once, with the seeds in which it was so.
