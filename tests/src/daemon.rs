@@ -211,7 +211,7 @@ pub fn get(addr: SocketAddr, path: &str) -> Result<Page> {
 /// When no answer comes.
 pub fn raw(addr: SocketAddr, bytes: &[u8]) -> Result<Page> {
     let mut stream = TcpStream::connect(addr)?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.set_read_timeout(Some(ATTACHING))?;
     stream.write_all(bytes)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
