@@ -1,8 +1,8 @@
-//! The gateway's own host refuses it what it needs: descriptors, connections.
+//! The gateway's own host refuses it what it needs: to connect.
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use probe502_tests::client::next_id;
 use probe502_tests::gateways::{Gateway, Kind, Plan, Server, Site};
 use probe502_tests::skip::{skip, unable};
@@ -58,31 +58,4 @@ fn a_policy_forbids_nginx_to_connect() -> Result<()> {
 #[test]
 fn a_policy_forbids_haproxy_to_connect() -> Result<()> {
     lacks(Kind::Haproxy, denied(), "proxy.denied")
-}
-
-/// The limit that leaves each worker one descriptor, for the client's connection.
-fn nearly_full() -> Result<u32> {
-    let gateway = Gateway::before(Kind::Nginx, "127.0.0.1:9")?;
-    let mut most = 0;
-    for pid in gateway.pids().into_iter().skip(1) {
-        let open = std::fs::read_dir(format!("/proc/{pid}/fd"))?.flatten();
-        let open: Vec<u32> = open
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .collect();
-        let mut free = (0..).filter(|number| !open.contains(number));
-        most = most.max(free.nth(1).context("a free number")?);
-    }
-    Ok(most)
-}
-
-#[test]
-fn nginx_has_no_descriptor_left() -> Result<()> {
-    if unable() {
-        return Ok(());
-    }
-    let plan = Plan {
-        descriptors: Some(nearly_full()?),
-        ..Plan::default()
-    };
-    lacks(Kind::Nginx, plan, "proxy.fd-exhausted")
 }
