@@ -156,6 +156,9 @@ fn broken(evidence: &Evidence, attempt: &Attempt) -> Judgement {
         {
             proven(Cause::ListenerClosedQueued)
         }
+        (How::Fin | How::Unread | How::Linger, Some(ending)) if !ending.gone => {
+            inferred(died(ending).cause)
+        }
         (How::Fin | How::Unread | How::Linger | How::Queued, Some(ending)) => {
             let death = died(ending);
             if end.flow.dying || ending.at.since(end.at) <= LEAVING {

@@ -208,7 +208,8 @@ impl Evidence {
     #[must_use]
     pub fn may_yet_exit(&self) -> Option<Pid> {
         let moot = [Symptom::Relayed, Symptom::NoAnswer].contains(&self.symptom);
-        if self.has_exited || self.ending.is_some() || moot {
+        let gone = self.ending.as_ref().is_some_and(|ending| ending.gone);
+        if self.has_exited || gone || moot {
             return None;
         }
         let end = self
@@ -319,12 +320,16 @@ fn ending(
             .established_at
             .or(end.flow.opened_at)
             .unwrap_or_default();
-        let ending = memory.processes.ending(task.pid, alive)?;
-        if explains(&ending, end) {
-            return Some(ending);
-        }
-        let soon = ending.at.since(end.at) <= LEAVES_WITHIN;
-        return soon.then(|| memory.processes.finished_off(ending, end.at))?;
+        let processes = &memory.processes;
+        let ended = processes.ending(task.pid, alive).and_then(|ending| {
+            let soon = ending.at.since(end.at) <= LEAVES_WITHIN;
+            match explains(&ending, end) {
+                true => Some(ending),
+                false => soon.then(|| processes.finished_off(ending, end.at))?,
+            }
+        });
+        let chose = !end.flow.dying && !raced(end);
+        return ended.or_else(|| chose.then(|| processes.stopping(task, end.at))?);
     }
     let Some(Place::Closed(closed)) = place else {
         return None;

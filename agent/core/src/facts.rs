@@ -228,7 +228,9 @@ fn ended(ending: &Ending, memory: &Memory, lines: &mut Lines) {
             lines.push((*at, line));
         }
     }
-    lines.push((ending.at, end(ending, memory)));
+    if ending.gone {
+        lines.push((ending.at, end(ending, memory)));
+    }
 }
 
 /// How a process ended, in a line.

@@ -40,6 +40,7 @@ mod redact;
 mod remedy;
 pub mod says;
 mod seeking;
+mod senders;
 mod senses;
 mod sentence;
 mod settings;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::event::{Death, OomReport, Process, Signal, Task};
 use crate::recent::Recent;
+use crate::senders;
 use crate::units::{Pid, Timestamp};
 use crate::verdict::Who;
 
@@ -18,38 +19,13 @@ const STOP_GRACE: Duration = Duration::from_secs(30);
 /// is theirs only if it follows soon. A judgement of ours.
 const DUMPING: [u8; 2] = [3, 6];
 const DUMP_GRACE: Duration = Duration::from_secs(2);
+/// Who closes so soon after it was told to stop does as it was told. A judgement of ours.
+const OBEYS: Duration = Duration::from_millis(50);
 /// A master that is told to stop tells its workers at once. What it does to them later may have its
 /// own reasons: uWSGI's master reloads on TERM and lives on. A judgement of ours.
 const PASSED_ON: Duration = Duration::from_secs(2);
 /// A master's death and the signal that the kernel then sends for it lie this close together.
 const TOGETHER: Duration = Duration::from_millis(5);
-/// Who stops processes on a platform's behalf, by name; `containerd-shim` in all its lengths.
-const RUNTIMES: [&str; 15] = [
-    "systemd",
-    "containerd-shim",
-    "containerd",
-    "runc",
-    "crun",
-    "conmon",
-    "kubelet",
-    "dockerd",
-    "docker",
-    "podman",
-    "tini",
-    "dumb-init",
-    "docker-init",
-    "catatonit",
-    "systemd-shutdow",
-];
-/// Programs that kill before the kernel must; `comm` is cut at 15 bytes.
-const GUARDS: [&str; 5] = [
-    "systemd-oomd",
-    "earlyoom",
-    "oomd",
-    "nohang",
-    "low-memory-moni",
-];
-const SHELLS: [&str; 6] = ["sh", "bash", "dash", "zsh", "fish", "ash"];
 
 /// How a process ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +36,8 @@ pub struct Ending {
     pub task: Task,
     /// By what.
     pub way: Way,
+    /// Its end was seen; else it was told to stop, and did as those do who stop.
+    pub gone: bool,
 }
 
 /// What ended a process.
@@ -207,6 +185,7 @@ impl Processes {
             at,
             task: death.task.clone(),
             way: self.way(at, death),
+            gone: true,
         };
         let own = ending(*at, death);
         // Asked to die with its master (`PR_SET_PDEATHSIG`), it has the master's signal.
@@ -230,6 +209,19 @@ impl Processes {
         let (sent, asked) = self.stop_before(ending.task.pid, closed)?;
         let way = self.signalled(asked, sent, None);
         (asked.sender.pid == signal.sender.pid).then_some(Ending { way, ..ending })
+    }
+
+    /// The end to come of a process that closed as soon as another had told it to stop: its exit may be
+    /// held up.
+    #[must_use]
+    pub fn stopping(&self, task: &Task, closed: Timestamp) -> Option<Ending> {
+        let (sent, asked) = self.stop_before(task.pid, closed)?;
+        (closed.since(sent) <= OBEYS).then(|| Ending {
+            at: closed,
+            task: task.clone(),
+            way: self.signalled(asked, sent, None),
+            gone: false,
+        })
     }
 
     /// The last request to stop that another process sent to this one in the grace before a moment.
@@ -313,20 +305,18 @@ impl Processes {
 
     fn sender(&self, signal: &Signal) -> By {
         let sender = &signal.sender;
-        let named = |names: &[&str]| {
+        let named = |is: fn(&str) -> bool| {
             let known = self.known(sender.pid);
             let exe = known.and_then(|known| known.exe.as_deref()?.rsplit('/').next());
             let script = known.and_then(|known| known.script.as_deref());
-            [Some(sender.comm.as_str()), exe, script]
-                .into_iter()
-                .flatten()
-                .any(|name| names.contains(&name) || shim(name) && names.contains(&"runc"))
+            let names = [Some(sender.comm.as_str()), exe, script];
+            names.into_iter().flatten().any(is)
         };
-        if named(&GUARDS) {
+        if named(senders::is_guard) {
             By::Guard
-        } else if named(&RUNTIMES) {
+        } else if named(senders::is_runtime) {
             By::Runtime
-        } else if named(&SHELLS) || sender.pid != signal.target.parent {
+        } else if named(senders::is_shell) || sender.pid != signal.target.parent {
             By::User
         } else {
             By::Parent
@@ -372,9 +362,4 @@ impl Processes {
             unit: known.unit.clone(),
         }
     }
-}
-
-/// `comm` is cut at 15 bytes, and each shim version has its own ending.
-fn shim(name: &str) -> bool {
-    name.starts_with("containerd-shim")
 }
