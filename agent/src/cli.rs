@@ -10,7 +10,7 @@ use crate::commands::{
 };
 use crate::demo::{gateway, upstream};
 use crate::filter::Filter;
-use crate::kernel::Options;
+use crate::kernel::{Options, RING};
 
 /// Names the network-level cause of each HTTP 502 that a gateway on this host answers, with proof
 /// and remedy.
@@ -68,6 +68,11 @@ pub struct Sensing {
     /// See answers leave by cgroup_skb/egress even where the kernel has tcp_sendmsg_locked
     #[arg(long)]
     pub force_egress: bool,
+    /// Room for records between two reads: a power of two, a page at least; two times as much
+    /// memory is resident once it was full. Too small, records are lost, and verdicts are unknown
+    #[arg(long, value_name = "BYTES", env = "PROBE502_RING_BYTES", default_value_t = RING,
+          value_parser = ring)]
+    pub ring_bytes: u32,
 }
 
 impl Sensing {
@@ -77,6 +82,7 @@ impl Sensing {
             statuses: self.status.clone(),
             silent: self.silent,
             force_egress: self.force_egress,
+            ring_bytes: self.ring_bytes,
         }
     }
 }
@@ -141,6 +147,18 @@ pub fn causes(text: &str) -> Result<Causes, String> {
     Ok(Causes(found))
 }
 
+/// What a ring buffer of the kernel may be: a power of two, and whole pages (`bpf(2)`).
+fn ring(text: &str) -> Result<u32, String> {
+    let bytes: u32 = text.parse().map_err(|error| format!("{error}"))?;
+    let page = u32::try_from(rustix::param::page_size()).unwrap_or(4096);
+    let largest = 1 << 30;
+    if bytes.is_power_of_two() && (page..=largest).contains(&bytes) {
+        Ok(bytes)
+    } else {
+        Err(format!("it takes a power of two, {page} to {largest}"))
+    }
+}
+
 /// A span in seconds, with a fraction or without.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|error| format!("{error}"))?;
@@ -183,6 +201,8 @@ mod tests {
             &["watch", "--timeout", "-1"],
             &["watch", "--cause", "nothing"],
             &["watch", "--max", "x"],
+            &["watch", "--ring-bytes", "5000"],
+            &["watch", "--ring-bytes", "256"],
             &["record"],
             &["nothing"],
         ] {

@@ -59,6 +59,8 @@ pub struct Totals {
     pub events: BTreeMap<&'static str, u64>,
     /// Records lost in the kernel, or not understood.
     pub lost: u64,
+    /// Failed answers among them: nothing is said of those.
+    pub lost_answers: u64,
     /// Events in the recording, where there is one.
     pub recorded: Option<u64>,
 }
@@ -71,6 +73,22 @@ pub struct Counts<'a> {
     pub lost: [(&'static str, u64); 2],
     /// Processes that ended, by how.
     pub deaths: &'a BTreeMap<&'static str, u64>,
+}
+
+impl Totals {
+    /// `no record lost`, or how many.
+    pub fn losses(&self) -> String {
+        match (self.lost, self.lost_answers) {
+            (0, _) => "no record lost".to_owned(),
+            (lost, 0) => format!("{lost} records lost"),
+            (lost, 1) => {
+                format!("{lost} records lost, 1 of them a failed answer without a verdict")
+            }
+            (lost, many) => {
+                format!("{lost} records lost, {many} of them failed answers without a verdict")
+            }
+        }
+    }
 }
 
 impl Live {
@@ -204,9 +222,11 @@ impl Live {
     /// Lets go of the kernel and ends the recording.
     pub fn finish(self) -> anyhow::Result<Totals> {
         let recorded = self.recorder.map(Recorder::finish).transpose();
+        let lost = self.kernel.lost();
         Ok(Totals {
             events: self.kernel.emitted(),
-            lost: self.kernel.lost().values().sum::<u64>() + self.undecoded,
+            lost: lost.values().sum::<u64>() + self.undecoded,
+            lost_answers: lost.get("answered").copied().unwrap_or_default(),
             recorded: recorded.context("cannot write the recording")?,
         })
     }

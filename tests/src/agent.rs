@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::running::Running;
@@ -146,6 +147,24 @@ impl Agent {
         let met = |line: &str| line.starts_with("a gateway dialled a UNIX socket");
         let line = self.running.err.wait(ATTACHING, met);
         line.map(drop).context("UNIX connections are not watched")
+    }
+
+    /// Does something while it is stopped for a while, as by `SIGSTOP`.
+    pub fn while_stopped<T>(&self, span: Duration, work: impl FnOnce() -> T) -> T {
+        let id = i32::try_from(self.running.pid())
+            .ok()
+            .and_then(Pid::from_raw);
+        let signal = |signal| id.map(|id| kill_process(id, signal));
+        std::thread::scope(|scope| {
+            if !span.is_zero() {
+                signal(Signal::STOP);
+                scope.spawn(|| {
+                    std::thread::sleep(span);
+                    signal(Signal::CONT);
+                });
+            }
+            work()
+        })
     }
 
     /// How many verdicts have come so far.

@@ -58,9 +58,8 @@ struct Row {
 /// Plays every scene; an error where not every label is right.
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let options = Options {
-        statuses: vec![502],
-        silent: false,
         force_egress: arguments.force_egress,
+        ..Options::default()
     };
     let mut show = Show::open(arguments, Live::start(&options, None)?)?;
     let mut stage = show.watching(Stage::set()).await?;

@@ -120,11 +120,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 fn attach() -> anyhow::Result<Kernel> {
     privilege::check()?;
-    Kernel::attach(&Options {
-        statuses: vec![502],
-        silent: false,
-        force_egress: false,
-    })
+    Kernel::attach(&Options::default())
 }
 
 fn hook(hook: &crate::kernel::Hook) -> Row {

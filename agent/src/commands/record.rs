@@ -39,9 +39,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     answers += live.last_turns().await?.len();
     let totals = live.finish()?;
     let events = totals.recorded.unwrap_or(0);
-    eprintln!(
-        "{events} events recorded, {answers} failed answers; {} records lost",
-        totals.lost
-    );
+    let losses = totals.losses();
+    eprintln!("{events} events recorded, {answers} failed answers; {losses}");
     Ok(())
 }

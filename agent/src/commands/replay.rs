@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     correlator.handle_end();
     tell(&mut correlator, &mut teller)?;
-    eprintln!("{}", teller.summary(0));
+    eprintln!("{}", teller.summary("no record lost"));
     Ok(())
 }
 

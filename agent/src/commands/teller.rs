@@ -104,8 +104,8 @@ impl Teller {
     }
 
     /// The lines that a run ends with.
-    pub fn summary(&self, lost: u64) -> String {
-        let mut lines = vec![summary(&self.answers, lost)];
+    pub fn summary(&self, losses: &str) -> String {
+        let mut lines = vec![summary(&self.answers, losses)];
         let shown = |flag: bool, name: &str| {
             if flag {
                 String::new()
@@ -150,12 +150,8 @@ fn ranked(causes: &Counts) -> String {
 }
 
 /// `3 failed answers: 2 listener.absent, 1 process.crash; no record lost`.
-fn summary(causes: &Counts, lost: u64) -> String {
+fn summary(causes: &Counts, lost: &str) -> String {
     let ranked = ranked(causes);
-    let lost = match lost {
-        0 => "no record lost".to_owned(),
-        lost => format!("{lost} records lost"),
-    };
     match causes.values().sum::<u64>() {
         0 => format!("no failed answer; {lost}"),
         1 => format!("1 failed answer: {ranked}; {lost}"),
@@ -174,13 +170,13 @@ mod tests {
             (Cause::ListenerAbsent, 4),
             (Cause::Exit, 1),
         ];
-        let told = summary(&causes.into_iter().collect(), 0);
+        let told = summary(&causes.into_iter().collect(), "no record lost");
         assert_eq!(
             told,
             "6 failed answers: 4 listener.absent, 1 process.crash, 1 process.exit; no record lost"
         );
         assert_eq!(
-            summary(&BTreeMap::new(), 2),
+            summary(&BTreeMap::new(), "2 records lost"),
             "no failed answer; 2 records lost"
         );
     }

@@ -118,13 +118,14 @@ impl Watch {
     }
 
     fn summary(&self, totals: &Totals, stats: bool) {
-        eprintln!("{}", self.teller.summary(totals.lost));
+        eprintln!("{}", self.teller.summary(&totals.losses()));
         if let Some(events) = totals.recorded {
             eprintln!("{events} events recorded");
         }
         if stats {
             let stats = serde_json::json!({
-                "events": totals.events, "lost": totals.lost, "verdicts": self.told,
+                "events": totals.events, "lost": totals.lost,
+                "lost_answers": totals.lost_answers, "verdicts": self.told,
             });
             eprintln!("stats {stats}");
         }

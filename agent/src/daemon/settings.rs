@@ -218,7 +218,7 @@ impl Settings {
         Options {
             statuses: self.status.value.clone(),
             silent: self.silent.value,
-            force_egress: false,
+            ..Options::default()
         }
     }
 

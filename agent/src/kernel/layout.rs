@@ -228,12 +228,7 @@ mod tests {
             eprintln!("skipped: members may be absent before Linux 6.16");
             return;
         }
-        let options = Options {
-            statuses: vec![502],
-            silent: false,
-            force_egress: false,
-        };
-        let layout = of(&types, &options);
+        let layout = of(&types, &Options::default());
         let members = size_of::<Layout>() / 4 - 12;
         let words = layout.as_bytes().chunks(4).take(members);
         let absent: Vec<usize> = words

@@ -35,6 +35,22 @@ pub struct Options {
     pub silent: bool,
     /// Take answers from `cgroup_skb/egress` even where the cheaper hook exists.
     pub force_egress: bool,
+    /// Bytes of the ring buffer: a power of two, a page at least.
+    pub ring_bytes: u32,
+}
+
+/// The ring buffer's usual size: some 9,000 records of connections between two reads.
+pub const RING: u32 = 8 << 20;
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            statuses: vec![502],
+            silent: false,
+            force_egress: false,
+            ring_bytes: RING,
+        }
+    }
 }
 
 /// Why the kernel programs cannot run here, and what to do.
@@ -69,6 +85,7 @@ impl Kernel {
         let layout = layout::of(&types, options);
         let mut programs = EbpfLoader::new()
             .override_global("LAYOUT", layout.as_bytes(), true)
+            .map_max_entries("EVENTS", options.ring_bytes)
             .load(OBJECT)
             .context("the kernel refused the maps of probe502's object")?;
         let hooks = hooks::attach(&mut programs, &types, options)?;

@@ -93,6 +93,7 @@ fn blow(arguments: &Arguments) -> Result<bool> {
         at_once: arguments.at_once,
         identical,
         seed: *seed,
+        ..Weather::default()
     };
     let both = arguments.write.is_some() && !arguments.identical;
     let seeds = arguments.seed.iter();

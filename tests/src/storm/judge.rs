@@ -30,6 +30,8 @@ pub struct Sum {
     pub missed: usize,
     /// Verdicts too many.
     pub spurious: usize,
+    /// Records that the agent says it lost, and failed answers among them, on the whole host.
+    pub lost: (u64, u64),
     /// Half of the verdicts came within this time, and 99 % within that.
     pub latency: (Duration, Duration),
     /// Those that were not right, one line each.
@@ -53,7 +55,7 @@ impl Sum {
     #[must_use]
     pub fn line(&self) -> String {
         format!(
-            "{:<15} {} requests, {} failed, {} silent: {} right, {} unknown, {} wrong, {} missed, {} spurious; verdict after {} ms (half), {} ms (99 %)",
+            "{:<15} {} requests, {} failed, {} silent: {} right, {} unknown, {} wrong, {} missed, {} spurious; {} records lost; verdict after {} ms (half), {} ms (99 %)",
             self.kind.name(),
             self.requests,
             self.failed,
@@ -63,6 +65,7 @@ impl Sum {
             self.wrong,
             self.missed,
             self.spurious,
+            self.lost.0,
             self.latency.0.as_millis(),
             self.latency.1.as_millis()
         )
@@ -88,6 +91,7 @@ pub fn judge(kind: Kind, sent: &[Sent], report: &Report) -> Sum {
         wrong: 0,
         missed: 0,
         spurious: 0,
+        lost: lost(report),
         latency: (Duration::ZERO, Duration::ZERO),
         examples: Vec::new(),
     };
@@ -111,6 +115,12 @@ pub fn judge(kind: Kind, sent: &[Sent], report: &Report) -> Sum {
     let at = |share: usize| latencies.get(latencies.len() * share / 100).copied();
     sum.latency = (at(50).unwrap_or_default(), at(99).unwrap_or_default());
     sum
+}
+
+fn lost(report: &Report) -> (u64, u64) {
+    let stats = report.stats().unwrap_or_default();
+    let count = |name: &str| stats[name].as_u64().unwrap_or_default();
+    (count("lost"), count("lost_answers"))
 }
 
 /// The word for what was not right.

@@ -56,6 +56,9 @@ pub const FAULTS: [Fault; 16] = [
     fault(REFUSED, "listener.absent"),
 ];
 
+/// Longer than any verdict waits for its grace.
+const SILENCE: Duration = Duration::from_secs(4);
+
 /// It needs no upstream.
 const REFUSED: &str = "refused";
 
@@ -70,6 +73,23 @@ pub struct Weather {
     pub identical: bool,
     /// What the mix comes from.
     pub seed: u64,
+    /// Bytes of the agent's ring; none, its usual size.
+    pub ring: Option<u32>,
+    /// For so long the agent is stopped as the storm begins.
+    pub stopped: Duration,
+}
+
+impl Default for Weather {
+    fn default() -> Self {
+        Self {
+            requests: 9000,
+            at_once: 2000,
+            identical: false,
+            seed: 502,
+            ring: None,
+            stopped: Duration::ZERO,
+        }
+    }
 }
 
 /// Behind this gateway.
@@ -100,9 +120,15 @@ pub fn behind(kind: Kind, weather: &Weather, record: Option<&str>) -> Result<Sum
     if let Some(file) = record {
         options.extend(["--record", file]);
     }
+    let ring = weather.ring.map(|bytes| bytes.to_string());
+    if let Some(bytes) = &ring {
+        options.extend(["--ring-bytes", bytes]);
+    }
     let agent = Agent::watch(&options)?;
     let began = Instant::now();
-    let sent = breaker.while_killing(|| client::storm(doors, weather, &mut luck))?;
+    let sent = agent.while_stopped(weather.stopped, || {
+        breaker.while_killing(|| client::storm(doors, weather, &mut luck))
+    })?;
     say(&format!(
         "{}: {} answers in {:.1} s",
         kind.name(),
@@ -133,8 +159,13 @@ fn truth(sent: &[Sent]) -> String {
 fn settled(agent: Agent, sent: &[Sent]) -> Result<Report> {
     let failed = sent.iter().filter(|sent| sent.status >= Some(500)).count();
     let deadline = Instant::now() + Duration::from_secs(15);
-    while agent.count() < failed && Instant::now() < deadline {
+    let (mut told, mut came) = (0, Instant::now());
+    // Where records were lost, some never come.
+    while told < failed && Instant::now() < deadline && came.elapsed() < SILENCE {
         std::thread::sleep(Duration::from_millis(100));
+        if agent.count() > told {
+            (told, came) = (agent.count(), Instant::now());
+        }
     }
     std::thread::sleep(Duration::from_secs(1));
     agent.finish()
