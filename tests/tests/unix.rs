@@ -146,6 +146,8 @@ fn its_owner_lives_and_has_closed_it() -> Result<()> {
         return Ok(());
     }
     let mut cast = Cast::faulty(&["--share", "threads", "--idle", "0.1"])?;
+    // Over a pooled connection it would still be answered.
+    cast.upstream.hears("idle-closed")?;
     cast.upstream.order("close", "closed")?;
     let answer = cast.gateway.get("/refused")?;
     cast.watch
@@ -208,6 +210,7 @@ fn a_stopped_server_accepts_nothing_from_its_unix_socket() -> Result<()> {
         return Ok(());
     }
     let cast = Patient::of(&["--share", "threads", "--idle", "0.1"])?;
+    cast.upstream.hears("idle-closed")?;
     signal(cast.upstream.running.pid(), "STOP")?;
     let answer = cast.gateway.get("/unaccepted")?;
     cast.expect(&answer, "listener.not-accepting", "it was stopped")
