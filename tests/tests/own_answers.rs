@@ -1,5 +1,6 @@
 //! Answers that no attempt preceded: the gateway's own rule, or nobody alive to ask.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -26,27 +27,45 @@ fn is_missing(kind: Kind) -> bool {
     missing.is_some()
 }
 
-/// A site that asks nobody, and one that does: what the second does is not the first's.
-fn rules(kind: Kind) -> Result<()> {
-    if is_missing(kind) {
-        return Ok(());
-    }
+/// A site that asks nobody, and one that does, behind one gateway.
+struct Doors {
+    watch: Watch,
+    gateway: Gateway,
+    asking: SocketAddr,
+    _upstream: Upstream,
+}
+
+fn doors(kind: Kind) -> Result<Doors> {
     let upstream = Upstream::faulty(&[])?;
     let mut ruled = Site::on(HOST, vec![Server::Tcp(upstream.addr.clone())])?;
     ruled.rule = Some(503);
     let asking = Site::on(HOST, vec![Server::Tcp(upstream.addr.clone())])?;
     // The agent first: it has then seen all that the gateway ever did.
-    let mut watch = Watch::on(ruled.addr.port(), &STATUSES)?;
+    let watch = Watch::on(ruled.addr.port(), &STATUSES)?;
     let door = asking.addr;
     let plan = Plan {
         sites: vec![ruled, asking],
         ..Plan::default()
     };
-    let gateway = Gateway::start(kind, &plan)?;
-    let other = Client::connect(door)?.get("/ok")?;
+    Ok(Doors {
+        watch,
+        gateway: Gateway::start(kind, &plan)?,
+        asking: door,
+        _upstream: upstream,
+    })
+}
+
+/// What the site that asks somebody does is not the other's.
+fn rules(kind: Kind) -> Result<()> {
+    if is_missing(kind) {
+        return Ok(());
+    }
+    let mut doors = doors(kind)?;
+    let gateway = &doors.gateway;
+    let other = Client::connect(doors.asking)?.get("/ok")?;
     ensure!(other.status == 200, "{}: {}", other.status, gateway.log());
-    known(&mut watch, &gateway, "proxy.own-answer")?;
-    watch.end().map(drop)
+    known(&mut doors.watch, gateway, "proxy.own-answer")?;
+    doors.watch.end().map(drop)
 }
 
 /// Answers of that cause, of which one must be known: on a crowded host records are lost, or an answer
@@ -95,26 +114,15 @@ fn a_rule_after_an_upstreams_error() -> Result<()> {
     if is_missing(Kind::Nginx) {
         return Ok(());
     }
-    let upstream = Upstream::faulty(&[])?;
-    let mut ruled = Site::on(HOST, vec![Server::Tcp(upstream.addr.clone())])?;
-    ruled.rule = Some(503);
-    let asking = Site::on(HOST, vec![Server::Tcp(upstream.addr.clone())])?;
-    let mut watch = Watch::on(ruled.addr.port(), &STATUSES)?;
-    let door = asking.addr;
-    let plan = Plan {
-        sites: vec![ruled, asking],
-        ..Plan::default()
-    };
-    let gateway = Gateway::start(Kind::Nginx, &plan)?;
+    let mut doors = doors(Kind::Nginx)?;
+    let gateway = &doors.gateway;
     let path = format!("/fault/says-502/{}", next_id());
-    ensure!(
-        Client::connect(door)?.get(&path)?.status == 502,
-        gateway.log()
-    );
+    let other = Client::connect(doors.asking)?.get(&path)?;
+    ensure!(other.status == 502, gateway.log());
     let answer = gateway.get(&format!("/ruled/{}", next_id()))?;
     let unknown = ["unknown.unexplained", LOST];
-    watch.expect_one_of(&answer, &unknown, Sure::Unknown);
-    watch.end().map(drop)
+    doors.watch.expect_one_of(&answer, &unknown, Sure::Unknown);
+    doors.watch.end().map(drop)
 }
 
 fn dead() -> Result<Server> {
