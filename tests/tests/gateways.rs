@@ -3,17 +3,12 @@
 use anyhow::{Result, ensure};
 use probe502_tests::gateways::{Gateway, Kind};
 use probe502_tests::repertoire::fault;
-use probe502_tests::skip::{skip, unable};
 use probe502_tests::upstream::Upstream;
 use probe502_tests::watch::{Sure, Watch};
 
 /// A good answer, then one whose upstream closed without a word.
 fn serves_and_fails(kind: Kind) -> Result<()> {
-    if unable() {
-        return Ok(());
-    }
-    if let Err(reason) = kind.program() {
-        skip(&format!("{reason:#}"));
+    if kind.is_missing() {
         return Ok(());
     }
     let upstream = Upstream::faulty(&[])?;
@@ -69,11 +64,7 @@ fn traefik() -> Result<()> {
 /// Its status line leaves in many small pieces: that it serves and fails as it should is all that is asked.
 #[test]
 fn varnish() -> Result<()> {
-    if unable() {
-        return Ok(());
-    }
-    if let Err(reason) = Kind::Varnish.program() {
-        skip(&format!("{reason:#}"));
+    if Kind::Varnish.is_missing() {
         return Ok(());
     }
     let upstream = Upstream::faulty(&[])?;

@@ -8,7 +8,6 @@ use probe502_tests::client::Answer;
 use probe502_tests::gateways::{Gateway, Kind, Plan, Server, Site};
 use probe502_tests::nginx::free_port;
 use probe502_tests::repertoire::{Fault, fault};
-use probe502_tests::skip::{skip, unable};
 use probe502_tests::upstream::Upstream;
 use probe502_tests::watch::{Sure, Watch};
 
@@ -26,18 +25,6 @@ const MIXED: [&str; 8] = [
     "exit-early",
 ];
 
-/// Whether the test can run at all.
-fn is_missing(kind: Kind) -> bool {
-    if unable() {
-        return true;
-    }
-    let missing = kind.program().err();
-    if let Some(reason) = &missing {
-        skip(&format!("{reason:#}"));
-    }
-    missing.is_some()
-}
-
 /// A gateway of two sites: before an upstream that breaks, and before a port where nobody listens.
 fn stage(kind: Kind, upstream: &Upstream) -> Result<Gateway> {
     let nobody = format!("127.0.0.1:{}", free_port("127.0.0.1")?);
@@ -54,7 +41,7 @@ fn stage(kind: Kind, upstream: &Upstream) -> Result<Gateway> {
 
 /// Eight faults and as many refused dials, all in flight at once, three times.
 fn each_gets_its_own(kind: Kind) -> Result<()> {
-    if is_missing(kind) {
+    if kind.is_missing() {
         return Ok(());
     }
     let upstream = Upstream::faulty(&[])?;
@@ -112,7 +99,7 @@ fn caddy_moves_requests_between_threads() -> Result<()> {
 
 #[test]
 fn varnish_fetches_in_another_thread() -> Result<()> {
-    if is_missing(Kind::Varnish) {
+    if Kind::Varnish.is_missing() {
         return Ok(());
     }
     let upstream = Upstream::faulty(&[])?;
@@ -127,7 +114,7 @@ fn varnish_fetches_in_another_thread() -> Result<()> {
 
 #[test]
 fn a_request_that_comes_with_the_handshakes_end_is_seen() -> Result<()> {
-    if is_missing(Kind::Apache) {
+    if Kind::Apache.is_missing() {
         return Ok(());
     }
     let upstream = Upstream::faulty(&[])?;

@@ -8,24 +8,12 @@ use probe502_tests::agent::Seen;
 use probe502_tests::client::{Client, next_id};
 use probe502_tests::gateways::{Gateway, Kind, Plan, Server, Site};
 use probe502_tests::nginx::free_port;
-use probe502_tests::skip::{skip, unable};
 use probe502_tests::upstream::{Upstream, endpoint};
 use probe502_tests::watch::{Sure, Watch};
 
 const STATUSES: [&str; 2] = ["--status", "502,503"];
 const LOST: &str = "unknown.evidence-lost";
 const HOST: &str = "127.0.0.1";
-
-fn is_missing(kind: Kind) -> bool {
-    if unable() {
-        return true;
-    }
-    let missing = kind.program().err();
-    if let Some(reason) = &missing {
-        skip(&format!("{reason:#}"));
-    }
-    missing.is_some()
-}
 
 /// A site that asks nobody, and one that does, behind one gateway.
 struct Doors {
@@ -57,7 +45,7 @@ fn doors(kind: Kind) -> Result<Doors> {
 
 /// What the site that asks somebody does is not the other's.
 fn rules(kind: Kind) -> Result<()> {
-    if is_missing(kind) {
+    if kind.is_missing() {
         return Ok(());
     }
     let mut doors = doors(kind)?;
@@ -111,7 +99,7 @@ fn a_rule_of_envoy() -> Result<()> {
 /// What an upstream said may have failed a health check: then nothing is claimed of the rule.
 #[test]
 fn a_rule_after_an_upstreams_error() -> Result<()> {
-    if is_missing(Kind::Nginx) {
+    if Kind::Nginx.is_missing() {
         return Ok(());
     }
     let mut doors = doors(Kind::Nginx)?;
@@ -129,18 +117,24 @@ fn dead() -> Result<Server> {
     Ok(Server::Tcp(endpoint(HOST, free_port(HOST)?)))
 }
 
-/// Health checks have found nobody alive before the first request comes.
-fn checks_find_nobody(kind: Kind) -> Result<()> {
-    if is_missing(kind) {
-        return Ok(());
-    }
+/// A gateway of two servers where nobody listens, and who watches it.
+fn before_the_dead(kind: Kind, marks_down: bool) -> Result<(Watch, Gateway)> {
     let site = Site::on(HOST, vec![dead()?, dead()?])?;
-    let mut watch = Watch::on(site.addr.port(), &STATUSES)?;
+    let watch = Watch::on(site.addr.port(), &STATUSES)?;
     let plan = Plan {
         sites: vec![site],
+        marks_down,
         ..Plan::default()
     };
-    let gateway = Gateway::start(kind, &plan)?;
+    Ok((watch, Gateway::start(kind, &plan)?))
+}
+
+/// Health checks have found nobody alive before the first request comes.
+fn checks_find_nobody(kind: Kind) -> Result<()> {
+    if kind.is_missing() {
+        return Ok(());
+    }
+    let (mut watch, gateway) = before_the_dead(kind, false)?;
     let deadline = Instant::now() + Duration::from_secs(10);
     while !gateway.log().contains("has no server available") {
         ensure!(Instant::now() < deadline, gateway.log());
@@ -162,17 +156,10 @@ fn checks_of_haproxy_3_find_nobody() -> Result<()> {
 
 /// Both servers are refused, and are left alone from then on.
 fn leaves_them_alone(kind: Kind, dialled: usize) -> Result<()> {
-    if is_missing(kind) {
+    if kind.is_missing() {
         return Ok(());
     }
-    let site = Site::on(HOST, vec![dead()?, dead()?])?;
-    let mut watch = Watch::on(site.addr.port(), &STATUSES)?;
-    let plan = Plan {
-        sites: vec![site],
-        marks_down: true,
-        ..Plan::default()
-    };
-    let gateway = Gateway::start(kind, &plan)?;
+    let (mut watch, gateway) = before_the_dead(kind, true)?;
     for _ in 0..dialled {
         let answer = gateway.get(&format!("/dialled/{}", next_id()))?;
         let causes = ["listener.absent", "listener.other-port", LOST];

@@ -5,18 +5,13 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use probe502_tests::client::next_id;
 use probe502_tests::gateways::{Gateway, Kind, Plan, Server, Site};
-use probe502_tests::skip::{skip, unable};
 use probe502_tests::upstream::Upstream;
 use probe502_tests::watch::{Sure, Watch};
 
 /// The first failures may be nobody's: what only a call's errno tells is watched once something asks
 /// for it.
 fn lacks(kind: Kind, plan: Plan, cause: &str) -> Result<()> {
-    if unable() {
-        return Ok(());
-    }
-    if let Err(reason) = kind.program() {
-        skip(&format!("{reason:#}"));
+    if kind.is_missing() {
         return Ok(());
     }
     let upstream = Upstream::faulty(&["--share", "threads"])?;

@@ -9,7 +9,7 @@ use probe502_tests::firewall::Firewall;
 use probe502_tests::gateways::{Gateway, Kind};
 use probe502_tests::nginx::{Nginx, Plan, free_port};
 use probe502_tests::schema;
-use probe502_tests::skip::{skip, unable};
+use probe502_tests::skip::unable;
 use probe502_tests::upstream::Upstream;
 
 const SOON: Duration = Duration::from_secs(4);
@@ -70,11 +70,7 @@ fn a_failure_that_a_retry_hid_is_a_near_miss() -> Result<()> {
 /// HAProxy closes a kept client connection empty when a pooled connection dies under its request.
 #[test]
 fn a_connection_closed_empty_is_a_silent_failure() -> Result<()> {
-    if unable() {
-        return Ok(());
-    }
-    if let Err(reason) = Kind::Haproxy.program() {
-        skip(&format!("{reason:#}"));
+    if Kind::Haproxy.is_missing() {
         return Ok(());
     }
     let upstream = Upstream::faulty(&["--share", "threads", "--idle", "0.5"])?;

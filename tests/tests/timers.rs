@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use probe502_tests::agent::{Agent, Report, Seen};
 use probe502_tests::client::{Client, next_id};
 use probe502_tests::gateways::{Gateway, Kind, Plan, Server, Site};
-use probe502_tests::skip::{say, skip, unable};
+use probe502_tests::skip::say;
 use probe502_tests::upstream::Upstream;
 
 /// The shorter timer, the longer one, and how late a timer may fire on a busy machine.
@@ -125,16 +125,6 @@ fn warnings(report: &Report) -> Vec<&Seen> {
     report.notices.iter().filter(is_warning).collect()
 }
 
-fn lacks(kind: Kind) -> bool {
-    let lacking = unable().then(String::new);
-    let lacking = lacking.or_else(|| {
-        let reason = kind.program().err()?;
-        skip(&format!("{reason:#}"));
-        Some(reason.to_string())
-    });
-    lacking.is_some()
-}
-
 fn near(told: &Seen, pointer: &str, expected: Duration) -> Result<()> {
     let measured = told.verdict.pointer(pointer);
     let measured = measured.and_then(serde_json::Value::as_u64);
@@ -189,7 +179,7 @@ fn is_prompt(kind: Kind) -> bool {
 
 #[test]
 fn real_servers_before_nginx() -> Result<()> {
-    if lacks(Kind::Nginx) {
+    if Kind::Nginx.is_missing() {
         return Ok(());
     }
     let hasty = [
@@ -202,7 +192,7 @@ fn real_servers_before_nginx() -> Result<()> {
 }
 
 fn behind(kind: Kind) -> Result<()> {
-    if lacks(kind) {
+    if kind.is_missing() {
         return Ok(());
     }
     warns(kind, &[Timed::gateway(Kind::Nginx, SHORT)?])

@@ -86,7 +86,7 @@ impl Attempt {
     /// Whether the upstream spoke first, and the gateway hung up before it asked: as Go does with what
     /// it did not ask for, and as a health check does.
     #[must_use]
-    pub fn is_unasked(&self) -> bool {
+    pub fn was_greeted(&self) -> bool {
         self.flow.established && self.flow.said == 0 && self.flow.heard_bytes > 0
     }
 

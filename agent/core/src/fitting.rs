@@ -85,7 +85,7 @@ pub fn fits(answer: &Answer, attempt: &Attempt, until: Timestamp) -> bool {
     let failed = attempt.at <= answer.at || failed_by(attempt, answer.at) || waits(answer, attempt);
     let meant = !attempt.is_glimpse() || answer.at.since(attempt.at) <= AT_ONCE;
     // A health check is no request's, however long one waits in a queue.
-    let meant = meant && (!attempt.is_unasked() || is_prompt(answer, attempt, BEGUN));
+    let meant = meant && (!attempt.was_greeted() || is_prompt(answer, attempt, BEGUN));
     meant
         && looks_so(answer, attempt)
         && status_fits

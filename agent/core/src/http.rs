@@ -27,23 +27,30 @@ impl RequestLine<'_> {
 #[must_use]
 pub fn request_line(head: &Head) -> Option<RequestLine<'_>> {
     let text = valid_prefix(&head.0);
-    let mut lines = text.split("\r\n");
-    let mut words = lines.next()?.split(' ');
+    let mut words = text.split("\r\n").next()?.split(' ');
     let (method, target) = (words.next()?, words.next()?);
     let named = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
     let versioned = words
         .next()
         .is_some_and(|version| version.starts_with("HTTP/1"));
     let is_request = named && versioned && !target.is_empty() && method.len() <= 20;
-    let host = lines.find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("host").then_some(value.trim())
-    });
+    let host = field(text, "host");
     is_request.then_some(RequestLine {
         method,
         target,
         host,
     })
+}
+
+/// The value of a head's first field of that name.
+#[must_use]
+pub fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let fields = head
+        .split("\r\n")
+        .skip(1)
+        .filter_map(|line| line.split_once(':'));
+    let mut its = fields.filter(|(own, _)| own.eq_ignore_ascii_case(name));
+    its.next().map(|(_, value)| value.trim())
 }
 
 /// A request's method and target as a number: many are compared for each answer.

@@ -145,7 +145,7 @@ pub fn join_at_once(answer: &Answer, attempts: &mut Attempts) -> Option<Joined> 
 fn is_sure(answer: &Answer, own: &Attempt) -> bool {
     match line(answer, own) {
         Line::Same => true,
-        Line::Unseen => answer.manner.orderly && !own.is_unasked() && !own.flow.marks.swept,
+        Line::Unseen => answer.manner.orderly && !own.was_greeted() && !own.flow.marks.swept,
         Line::Differs => false,
     }
 }
@@ -219,7 +219,7 @@ pub fn join_late(answer: &Answer, attempts: &mut Attempts, now: Timestamp) -> Op
         } else {
             Join::TaskOrder
         };
-        let ambiguous = held_up(answer, own) || own.is_unasked();
+        let ambiguous = held_up(answer, own) || own.was_greeted();
         return Some(take(answer, attempts, (own.number, by, ambiguous), now));
     }
     // Time alone shows no gateway in who closes without a word.

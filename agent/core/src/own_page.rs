@@ -1,23 +1,19 @@
 //! What an answer's head says of who wrote it: gateways have a page of their own for want of a server.
 
+use crate::http::field;
 use crate::units::Head;
 
 /// Whether it is the head of a gateway's own page for a request that it had no server for.
 #[must_use]
 pub fn is_for_want_of_a_server(head: &Head) -> bool {
-    let text = String::from_utf8_lossy(&head.0).to_ascii_lowercase();
-    let mut lines = text.split("\r\n");
-    let Some((_, status)) = lines.next().and_then(|line| line.split_once(' ')) else {
+    let text = String::from_utf8_lossy(&head.0);
+    let first = text.split("\r\n").next().unwrap_or_default();
+    let Some((_, status)) = first.split_once(' ') else {
         return false;
     };
-    let fields: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(':')).collect();
-    let has = |name: &str| fields.iter().any(|(own, _)| *own == name);
-    let length = |bytes: &str| {
-        let is_it =
-            |(name, value): &(&str, &str)| *name == "content-length" && value.trim() == bytes;
-        fields.iter().any(is_it)
-    };
-    match status {
+    let has = |name: &str| field(&text, name).is_some();
+    let length = |bytes: &str| field(&text, "content-length") == Some(bytes);
+    match status.to_ascii_lowercase().as_str() {
         // Varnish, whatever its backend's fault: a rule's `synth(503)` has the usual words.
         "503 backend fetch failed" => true,
         _ if has("x-squid-error") => true,

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::fitting::{Line, line};
+use crate::http::field;
 use crate::joining::{Answer, Joined};
 use crate::recent::Recent;
 use crate::units::{Head, Pid, Timestamp};
@@ -26,10 +27,7 @@ impl Shape {
     #[must_use]
     pub fn of(status: u16, head: &Head) -> Self {
         let text = String::from_utf8_lossy(&head.0);
-        let fields = text.split("\r\n").filter_map(|line| line.split_once(':'));
-        let length = fields
-            .filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-            .find_map(|(_, value)| value.trim().parse().ok());
+        let length = field(&text, "content-length").and_then(|value| value.parse().ok());
         Self { status, length }
     }
 

@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::trixie;
+use crate::skip::{skip, unable};
 use crate::venv;
 
 /// The released Envoy, Caddy and Traefik, as PyPI has them.
@@ -118,6 +119,19 @@ impl Kind {
             | Self::Varnish
             | Self::Squid => Ok(None),
         }
+    }
+
+    /// Whether a test with it cannot run here; it is then counted as skipped, with the reason.
+    #[must_use]
+    pub fn is_missing(self) -> bool {
+        if unable() {
+            return true;
+        }
+        let reason = self.program().err();
+        if let Some(reason) = &reason {
+            skip(&format!("{reason:#}"));
+        }
+        reason.is_some()
     }
 
     /// Its program, as it finds it itself; installed on first use where that takes no package manager.
