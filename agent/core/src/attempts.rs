@@ -97,7 +97,7 @@ impl Attempt {
         self.relayed.is_none()
             && self.flow.established
             && flow.heard_bytes > 0
-            && !tls::is_handshake_failure(flow, self.at)
+            && !self.failed_in_handshake()
             && (!is_http(flow)
                 || http::fault(&flow.heard_head).is_none()
                     && is_header_complete(flow).unwrap_or(flow.unread == 0)
@@ -123,7 +123,7 @@ impl Attempt {
                 () => Symptom::ConnectError,
             };
         }
-        if tls::is_handshake_failure(flow, self.at) {
+        if self.failed_in_handshake() {
             return Symptom::TlsFailure;
         }
         let is_reset = flow.reset_heard || RESET.contains(&flow.error.0);

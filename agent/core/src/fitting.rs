@@ -95,11 +95,14 @@ pub fn fits(answer: &Answer, attempt: &Attempt, until: Timestamp) -> bool {
         && failed
 }
 
-/// Whether the answer looks as its process words what happened to the attempt.
+/// Whether the answer looks as its process words what happened to the attempt. A handshake that failed is
+/// worded as a refused dial by some (HAProxy), as a broken connection by others.
 fn looks_so(answer: &Answer, attempt: &Attempt) -> bool {
     match answer.manner.of_dials {
         Some(of_dials) => {
-            attempt.is_unconnected() == of_dials || line(answer, attempt) == Line::Same
+            attempt.is_unconnected() == of_dials
+                || attempt.failed_in_handshake()
+                || line(answer, attempt) == Line::Same
         }
         None => true,
     }

@@ -239,7 +239,8 @@ pub fn join_late(answer: &Answer, attempts: &mut Attempts, now: Timestamp) -> Op
         return shared(answer, attempts);
     };
     // Who answers first has yet to let go of what failed, unless only dials make it answer so.
-    let ambiguous = answer.manner.turned_out_late && answer.manner.of_dials != Some(true);
+    let is_dial = answer.manner.of_dials == Some(true) && first.is_unconnected();
+    let ambiguous = answer.manner.turned_out_late && !is_dial;
     let choice = (first.number, Join::Time, ambiguous);
     Some(take(answer, attempts, choice, now))
 }
@@ -251,14 +252,14 @@ fn let_go_next<'a>(answer: &Answer, attempts: &'a Attempts) -> Option<&'a Attemp
             && attempt.relayed.is_none()
             && attempt.at >= answer.at
             && attempt.at.since(answer.at) <= AT_ONCE
-            && !attempt.is_weak()
+            && (!attempt.is_weak() || attempt.may_be_unanswered())
             && line(answer, attempt) != Line::Differs
             && fits(answer, attempt, attempt.at)
     };
     attempts
         .of(answer.task.pid)
         .filter(next)
-        .min_by_key(|attempt| attempt.at)
+        .min_by_key(|attempt| (attempt.is_weak(), attempt.at))
 }
 
 /// The last thing that the answering thread did before.

@@ -39,6 +39,7 @@ mod recent;
 mod redact;
 mod remedy;
 pub mod says;
+mod sealed_attempts;
 mod seeking;
 mod senders;
 mod senses;

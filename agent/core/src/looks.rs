@@ -127,9 +127,11 @@ impl Doing {
 pub struct Descriptors {
     /// The process.
     pub pid: Pid,
-    /// How many are open.
+    /// How many are open: of a process that has ended, none.
+    #[serde(default)]
     pub open: u32,
     /// How many may be (`RLIMIT_NOFILE`, soft).
+    #[serde(default)]
     pub most: u64,
 }
 

@@ -23,6 +23,10 @@ const NO_CERTIFICATE: (u16, u16) = (25, 77);
 const SWIFT: Duration = Duration::from_millis(300);
 /// A Finished of SHA-256 or SHA-384 alone, encrypted.
 const FINISHED: [u16; 2] = [53, 69];
+/// A ChangeCipherSpec of six bytes and such a Finished: what a client without a certificate says.
+const HANDSHAKES: [u64; 2] = [6 + HEADER + 53, 6 + HEADER + 69];
+/// An alert's record in TLS 1.2 with AES-GCM; in TLS 1.3 it is shorter.
+const LONGEST_ALERT: u64 = 31;
 
 /// One record: its type, its length, and the first two bytes of it where they are in clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,6 +260,40 @@ fn first_of_several(flow: &Flow, count: u64) -> bool {
         let sealed = one.kind == DATA && one.length > SEALED_ALERT;
         sealed && flow.heard_bytes == count * (HEADER + u64::from(one.length))
     })
+}
+
+/// Whether so many bytes, the last of those that came to the server, are all that was asked on a
+/// connection: nothing but the gateway's farewell is missing behind them, and nothing but its part of the
+/// handshake, where the server may have `answered_handshake`, before.
+#[must_use]
+pub fn is_all_asked(flow: &Flow, came: u64, answered_handshake: bool) -> bool {
+    let Some(missing) = flow
+        .said_bytes
+        .checked_sub(came)
+        .filter(|_| is_longer(came))
+    else {
+        return false;
+    };
+    let behind_handshake = HANDSHAKES
+        .iter()
+        .filter(|_| answered_handshake && stage(flow) == Some(Stage::Finished))
+        .any(|shake| missing.checked_sub(*shake).is_some_and(is_farewell));
+    let is_known = is_past_handshake(flow) || ended_handshake(flow);
+    flow.asked && is_known && (is_farewell(missing) || behind_handshake)
+}
+
+/// Whether the gateway's last message began with its Finished, and no certificate lay before that.
+fn ended_handshake(flow: &Flow) -> bool {
+    let said = records(&flow.said_head);
+    let second = said.get(1).copied();
+    let is_finished =
+        |one: Record| one.kind == HANDSHAKE || one.kind == DATA && FINISHED.contains(&one.length);
+    stage(flow) == Some(Stage::Finished) && second.is_some_and(is_finished)
+}
+
+/// Whether so many bytes are no more than an alert's record, or none.
+const fn is_farewell(bytes: u64) -> bool {
+    bytes <= LONGEST_ALERT
 }
 
 /// Whether so many bytes are more than a farewell.

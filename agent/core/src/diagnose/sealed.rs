@@ -21,6 +21,7 @@ pub(super) fn closed(attempt: &Attempt, end: &OtherEnd) -> Judgement {
         How::Open | How::Released | How::Queued => UNEXPLAINED,
         How::Fin | How::Unread | How::Linger if !flow.asked => UNEXPLAINED,
         How::Fin | How::Unread if raced(flow, end) => inferred(Cause::KeepaliveRace),
+        How::Fin if said_nothing_since(flow, end) => inferred(Cause::AppClosedWithoutAnswer),
         How::Fin if reached(flow, end) && answered_nothing(flow, Some(end)) => {
             inferred(Cause::AppClosedWithoutAnswer)
         }
@@ -69,6 +70,15 @@ fn raced(flow: &Flow, end: &OtherEnd) -> bool {
 fn reached(flow: &Flow, end: &OtherEnd) -> bool {
     let came = flow.said_at.zip(end.flow.heard_at);
     came.is_some_and(|(said, heard)| heard >= said)
+}
+
+/// Whether all that was asked came to the upstream's end, which read it and said no word since: what the
+/// gateway heard meanwhile had left before.
+fn said_nothing_since(flow: &Flow, end: &OtherEnd) -> bool {
+    let end = &end.flow;
+    let answered_handshake = end.said >= TICKETS;
+    let is_all = tls::is_all_asked(flow, end.heard_bytes, answered_handshake);
+    is_all && !end.late && end.unread == 0 && flow.heard_bytes <= end.said_bytes
 }
 
 /// Whether what came after the request is no answer: nothing, session tickets, or a farewell.

@@ -170,6 +170,7 @@ fn what_was_looked_at_returns() {
         "3.000000000 queue netns=1 remote=127.0.0.1:8000 local=0.0.0.0:8000 queued=2 limit=1",
         "3.000000000 doing pid=7 state=S threads=2 calls=\"1 futex,1 poll\" on=10.0.0.9:5432",
         "3.000000000 descriptors pid=7 open=16 most=16",
+        "3.000000000 descriptors pid=7",
         "3.000000000 ports netns=1 remote=[::1]:80 first=40000 last=40003 used=4",
     ] {
         let event = parse_event(line).unwrap();
