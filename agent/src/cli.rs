@@ -11,6 +11,8 @@ use crate::commands::{
 use crate::demo::{gateway, upstream};
 use crate::filter::Filter;
 use crate::kernel::{Options, RING};
+use crate::senses::Naming;
+use crate::senses::proc::Arguments;
 
 /// Names the network-level cause of each HTTP 502 that a gateway on this host answers, with proof
 /// and remedy.
@@ -65,6 +67,13 @@ pub struct Sensing {
     /// Stop after this many seconds
     #[arg(long, value_name = "SECS", value_parser = seconds)]
     pub timeout: Option<Duration>,
+    /// Show processes with the arguments of their command lines: passwords may be among them
+    #[arg(long, env = "PROBE502_ARGUMENTS")]
+    pub arguments: bool,
+    /// Name pods, workloads and containers of this node as the Kubernetes API server does; the node is
+    /// NODE_NAME's, else this host's
+    #[arg(long, env = "PROBE502_KUBERNETES")]
+    pub kubernetes: bool,
     /// See answers leave by cgroup_skb/egress even where the kernel has tcp_sendmsg_locked
     #[arg(long)]
     pub force_egress: bool,
@@ -83,6 +92,14 @@ impl Sensing {
             silent: self.silent,
             force_egress: self.force_egress,
             ring_bytes: self.ring_bytes,
+        }
+    }
+
+    /// How processes are named.
+    pub fn naming(&self) -> Naming {
+        Naming {
+            arguments: Arguments::shown(self.arguments),
+            kubernetes: self.kubernetes,
         }
     }
 }

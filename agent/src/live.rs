@@ -1,5 +1,7 @@
 //! One loop's turn over the senses and the core: facts in, verdicts out.
 
+mod counts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -7,7 +9,7 @@ use anyhow::Context as _;
 use probe502_core::asking::Wish;
 use probe502_core::correlator::{Correlator, Settings};
 use probe502_core::decode::Decoder;
-use probe502_core::event::{Attached, Death, Event, Fact, Lost};
+use probe502_core::event::{Attached, Event, Fact, Lost};
 use probe502_core::notice::Notice;
 use probe502_core::units::{Pid, Timestamp};
 use probe502_core::unix::Dialler;
@@ -19,7 +21,8 @@ use crate::privilege;
 use crate::recording::Recorder;
 use crate::senses::kmsg::KernelLog;
 use crate::senses::looks::Looker;
-use crate::senses::{proc, sockets};
+use crate::senses::{Naming, sockets};
+pub use counts::{Counts, Totals};
 
 /// How often the senses are read: a fifth of the 100 ms within which a verdict must be out.
 pub const TURN: Duration = Duration::from_millis(20);
@@ -29,9 +32,6 @@ const FLUSH: Duration = Duration::from_secs(1);
 
 /// Longer than any grace: what still waits at the end is judged with what is known.
 const LAST_GRACE: Duration = Duration::from_secs(1);
-
-/// signal(7).
-const SIGKILL: u8 = 9;
 
 /// Its name where it is missing. It is no hook: without it only OOM kills lack their report, which
 /// the core sees by itself.
@@ -53,47 +53,13 @@ pub struct Live {
     drained: Timestamp,
 }
 
-/// What a run came to.
-pub struct Totals {
-    /// Events by kind, as the kernel sent them.
-    pub events: BTreeMap<&'static str, u64>,
-    /// Records lost in the kernel, or not understood.
-    pub lost: u64,
-    /// Failed answers among them: nothing is said of those.
-    pub lost_answers: u64,
-    /// Events in the recording, where there is one.
-    pub recorded: Option<u64>,
-}
-
-/// What was counted since the start.
-pub struct Counts<'a> {
-    /// Events by kind, as the kernel sent them.
-    pub events: BTreeMap<&'static str, u64>,
-    /// Records lost, by where.
-    pub lost: [(&'static str, u64); 2],
-    /// Processes that ended, by how.
-    pub deaths: &'a BTreeMap<&'static str, u64>,
-}
-
-impl Totals {
-    /// `no record lost`, or how many.
-    pub fn losses(&self) -> String {
-        match (self.lost, self.lost_answers) {
-            (0, _) => "no record lost".to_owned(),
-            (lost, 0) => format!("{lost} records lost"),
-            (lost, 1) => {
-                format!("{lost} records lost, 1 of them a failed answer without a verdict")
-            }
-            (lost, many) => {
-                format!("{lost} records lost, {many} of them failed answers without a verdict")
-            }
-        }
-    }
-}
-
 impl Live {
     /// Attaches, then reads who and what was there before, so that nothing falls in between.
-    pub fn start(options: &Options, recorder: Option<Recorder>) -> anyhow::Result<Self> {
+    pub fn start(
+        options: &Options,
+        naming: Naming,
+        recorder: Option<Recorder>,
+    ) -> anyhow::Result<Self> {
         privilege::check()?;
         let kernel = Kernel::attach(options)?;
         let missing = missing_hooks(&kernel);
@@ -102,7 +68,7 @@ impl Live {
             kernel,
             correlator: Correlator::new(Settings::default()),
             log: KernelLog::open().ok(),
-            looker: Looker::default(),
+            looker: Looker::new(naming.arguments),
             recorder,
             flushed: Instant::now(),
             ring_lost: BTreeMap::new(),
@@ -248,7 +214,7 @@ impl Live {
                 .context("cannot write the recording")?;
         }
         if let Fact::Death(death) = &event.fact {
-            *self.deaths.entry(manner(death)).or_default() += 1;
+            *self.deaths.entry(counts::manner(death)).or_default() += 1;
         }
         self.correlator.handle_event(event);
         Ok(())
@@ -257,7 +223,10 @@ impl Live {
     fn look_around(&mut self) -> anyhow::Result<()> {
         let listeners = sockets::listeners();
         let owners: BTreeSet<Pid> = listeners.iter().map(|listener| listener.task.pid).collect();
-        for process in owners.into_iter().filter_map(proc::identify) {
+        for pid in owners {
+            let Some(process) = self.looker.identify(pid) else {
+                continue;
+            };
             self.feed(kernel::now(), Fact::Process(process))?;
         }
         for listener in listeners {
@@ -379,17 +348,6 @@ impl Live {
                 .context("cannot write the recording")?;
         }
         Ok(verdicts)
-    }
-}
-
-/// How a process ended, as a word that metrics may have.
-fn manner(death: &Death) -> &'static str {
-    match (death.signal, death.status) {
-        (Some(SIGKILL), _) => "killed",
-        (Some(_), _) if death.core => "crashed",
-        (Some(_), _) => "signal",
-        (None, Some(0) | None) => "exit",
-        (None, Some(_)) => "exit-error",
     }
 }
 

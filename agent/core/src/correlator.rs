@@ -119,6 +119,7 @@ impl Correlator {
             Fact::Lookup(lookup) => self.memory.lookups.insert(at, lookup.pid, lookup),
             Fact::OomReport(report) => self.memory.processes.report(at, report),
             Fact::Process(process) => self.met(at, process),
+            Fact::Pod(pod) => self.memory.processes.pods.heed(at, pod),
             Fact::Peer(peer) => self.peer_seen(at, peer),
             Fact::Queue(queue) => self.queue_seen(at, queue),
             Fact::Doing(doing) => self.memory.looks.see_doing(at, doing),

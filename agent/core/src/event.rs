@@ -12,6 +12,7 @@ pub use crate::senses::{Attached, Lost};
 use crate::units::{Cookie, Errno, Head, Netns, Pid, Timestamp};
 use crate::unix::{Call, Dialler, Looked, Served};
 pub use crate::unix_listeners::UnixListener;
+pub use crate::who::{Pod, Process};
 
 /// A dated fact.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +56,8 @@ pub enum Fact {
     OomReport(OomReport),
     /// Who a process is, read from /proc.
     Process(Process),
+    /// What a pod or a container is called in its cluster.
+    Pod(Pod),
     /// The upstream's end of a connection, looked at.
     Peer(Peer),
     /// A listener's accept queue, looked at.
@@ -368,30 +371,4 @@ pub struct OomReport {
     /// The victim's anonymous resident memory, kibibytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rss_kib: Option<u64>,
-}
-
-/// Who a process is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Process {
-    /// The process.
-    pub pid: Pid,
-    /// Its parent.
-    pub parent: Pid,
-    /// Its name.
-    pub comm: String,
-    /// Its executable's path.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exe: Option<String>,
-    /// A script's name where an interpreter runs it: `gunicorn`, `uvicorn`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub script: Option<String>,
-    /// The container's id, from the cgroup path.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub container: Option<String>,
-    /// The Kubernetes pod's uid, from the cgroup path.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod: Option<String>,
-    /// The systemd unit, from the cgroup path.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unit: Option<String>,
 }

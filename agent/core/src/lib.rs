@@ -61,4 +61,5 @@ pub mod unix_listeners;
 mod unix_words;
 pub mod verdict;
 mod warnings;
+mod who;
 mod wording;

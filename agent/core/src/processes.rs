@@ -7,6 +7,7 @@ use crate::recent::Recent;
 use crate::senders;
 use crate::units::{Pid, Timestamp};
 use crate::verdict::Who;
+use crate::who::Pods;
 
 /// Signals that say "stop" and that a program may answer with an exit of its own.
 const STOPPING: [u8; 4] = [2, 3, 6, 15];
@@ -110,6 +111,8 @@ pub struct Processes {
     signals: Recent<(Pid, Timestamp, u8), Signal>,
     victims: Recent<Pid, Timestamp>,
     reports: Recent<Pid, (Timestamp, OomReport)>,
+    /// What the cluster calls their pods.
+    pub pods: Pods,
 }
 
 impl Default for Processes {
@@ -121,6 +124,7 @@ impl Default for Processes {
             signals: Recent::new(4096, hour),
             victims: Recent::new(1024, hour),
             reports: Recent::new(1024, hour),
+            pods: Pods::default(),
         }
     }
 }
@@ -352,14 +356,7 @@ impl Processes {
         let own = of(task.pid);
         let known = own.or_else(|| of(task.parent).filter(|parent| parent.comm == task.comm));
         let Some(known) = known else { return bare };
-        Who {
-            pid: task.pid,
-            comm: own.map_or(bare.comm, |own| own.comm.clone()),
-            exe: known.exe.clone(),
-            script: known.script.clone(),
-            container: known.container.clone(),
-            pod: known.pod.clone(),
-            unit: known.unit.clone(),
-        }
+        let comm = own.map_or(bare.comm, |own| own.comm.clone());
+        self.pods.who((task.pid, comm), known)
     }
 }

@@ -68,6 +68,7 @@ fn is_lossy(fact: &Fact) -> bool {
         Fact::UnixListens(listener) => !listener.before,
         Fact::OomReport(_)
         | Fact::Process(_)
+        | Fact::Pod(_)
         | Fact::Peer(_)
         | Fact::Queue(_)
         | Fact::Doing(_)

@@ -9,7 +9,7 @@ use probe502_core::event::Event;
 use probe502_core::notice::Notice;
 use probe502_core::story::{parse_event, write_event};
 use probe502_core::units::Timestamp;
-use probe502_core::verdict::{Kind, Verdict};
+use probe502_core::verdict::{Kind, Verdict, Who};
 
 fn stories() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/scenarios");
@@ -57,6 +57,10 @@ fn word(value: impl serde::Serialize) -> String {
     value.as_str().unwrap().to_owned()
 }
 
+fn upstream(verdict: &Verdict) -> Option<&Who> {
+    verdict.upstream.as_ref()?.who.as_ref()
+}
+
 /// A verdict in the words that the expectation uses, so that a difference shows both.
 fn told(verdict: &Verdict, expected: &str) -> String {
     let got = match verdict.kind {
@@ -77,12 +81,18 @@ fn told(verdict: &Verdict, expected: &str) -> String {
                 let path = verdict.request.path.as_deref().unwrap_or("-");
                 told.push_str(&format!(" path={path}"));
             }
-            "pid" => {
-                let who = verdict
-                    .upstream
-                    .as_ref()
-                    .and_then(|upstream| upstream.who.as_ref());
-                told.push_str(&format!(" pid={}", who.map_or(0, |who| who.pid.0)));
+            "pid" => told.push_str(&format!(
+                " pid={}",
+                upstream(verdict).map_or(0, |who| who.pid.0)
+            )),
+            "names" => {
+                let cluster = upstream(verdict).and_then(|who| who.kubernetes.as_ref());
+                let names = cluster.map(|names| {
+                    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+                    let (workload, container) = (part(&names.workload), part(&names.container));
+                    format!("{}/{}/{workload}/{container}", names.namespace, names.pod)
+                });
+                told.push_str(&format!(" names={}", names.unwrap_or_default()));
             }
             other => panic!("nothing is known of '{other}'"),
         }

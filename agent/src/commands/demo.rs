@@ -15,6 +15,7 @@ use crate::kernel::Options;
 use crate::live::{Live, TURN};
 use crate::output::paint::Paint;
 use crate::output::{Form as OutputForm, Output};
+use crate::senses::Naming;
 
 /// Break a small gateway's upstreams on loopback in every way, and label each 502
 #[derive(Debug, clap::Args)]
@@ -61,7 +62,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         force_egress: arguments.force_egress,
         ..Options::default()
     };
-    let mut show = Show::open(arguments, Live::start(&options, None)?)?;
+    let mut show = Show::open(arguments, Live::start(&options, Naming::default(), None)?)?;
     let mut stage = show.watching(Stage::set()).await?;
     for script in SCRIPTS {
         show.play(script, &mut stage).await?;

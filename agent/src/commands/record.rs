@@ -25,7 +25,11 @@ pub struct Arguments {
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut stop = std::pin::pin!(stop::asked(arguments.sensing.timeout)?);
     let recorder = watch::create(&arguments.file)?;
-    let mut live = Live::start(&arguments.sensing.options(), Some(recorder))?;
+    let mut live = Live::start(
+        &arguments.sensing.options(),
+        arguments.sensing.naming(),
+        Some(recorder),
+    )?;
     eprintln!("recording to {}; Ctrl-C ends", arguments.file.display());
     let mut turns = tokio::time::interval(TURN);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);

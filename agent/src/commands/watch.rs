@@ -41,7 +41,11 @@ pub struct Arguments {
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let stop = stop::asked(arguments.sensing.timeout)?;
     let recorder = arguments.record.as_deref().map(create).transpose()?;
-    let mut live = Live::start(&arguments.sensing.options(), recorder)?;
+    let mut live = Live::start(
+        &arguments.sensing.options(),
+        arguments.sensing.naming(),
+        recorder,
+    )?;
     eprintln!("{}", greeting(&live, arguments));
     let mut watch = Watch::new(arguments);
     let told = watch.until(&mut live, stop).await;

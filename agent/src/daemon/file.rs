@@ -27,6 +27,8 @@ pub const KEYS: &[(&str, &str)] = &[
     ("port", "array"),
     ("process", "array"),
     ("upstreams", "integer"),
+    ("arguments", "boolean"),
+    ("kubernetes", "boolean"),
     ("strict", "boolean"),
     ("log", "string"),
 ];
@@ -45,6 +47,8 @@ pub struct Said {
     pub port: Option<Vec<u16>>,
     pub process: Option<Vec<String>>,
     pub upstreams: Option<u64>,
+    pub arguments: Option<bool>,
+    pub kubernetes: Option<bool>,
     pub strict: Option<bool>,
     pub log: Option<Level>,
 }

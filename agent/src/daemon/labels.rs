@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use probe502_core::verdict::{Upstream, Who};
+use probe502_core::verdict::{Cluster, Upstream, Who};
 
 /// What takes the place of every further name.
 pub const OTHER: &str = "_other";
@@ -108,15 +108,23 @@ fn program(who: &Who) -> String {
         .to_owned()
 }
 
-/// The unit, else the container, else the address.
+/// The workload, else the unit, else the container, else the address.
 fn called(upstream: &Upstream) -> String {
     let who = upstream.who.as_ref();
+    let workload = who.and_then(|who| who.kubernetes.as_ref()).map(workload);
     let unit = who.and_then(|who| who.unit.as_deref());
     let container = who.and_then(|who| who.container.as_deref());
     let container = container.map(|id| id.get(..SHORT_ID).unwrap_or(id));
     // A login session's scope says who started it, not what it is.
     let unit = unit.filter(|unit| unit.ends_with(".service"));
-    unit.or(container).unwrap_or(&upstream.addr).to_owned()
+    let known = unit.or(container).unwrap_or(&upstream.addr);
+    workload.unwrap_or_else(|| known.to_owned())
+}
+
+/// A pod that nothing runs but its author is its own workload.
+fn workload(cluster: &Cluster) -> String {
+    let name = cluster.workload.as_ref().unwrap_or(&cluster.pod);
+    format!("{}/{name}", cluster.namespace)
 }
 
 #[cfg(test)]
@@ -145,7 +153,19 @@ mod tests {
             unit: Some("session-3.scope".into()),
             ..Who::default()
         };
+        let pod = |workload: Option<&str>| Who {
+            kubernetes: Some(Cluster {
+                namespace: "shop".into(),
+                pod: "orders-7f6c9d8b5-x2x4z".into(),
+                workload: workload.map(str::to_owned),
+                ..Cluster::default()
+            }),
+            ..container.clone()
+        };
+        let (worked, bare) = (pod(Some("orders")), pod(None));
         let called = |who| called(&upstream("10.0.0.1:80", who));
+        assert_eq!(called(Some(worked)), "shop/orders");
+        assert_eq!(called(Some(bare)), "shop/orders-7f6c9d8b5-x2x4z");
         assert_eq!(called(Some(unit)), "shop.service");
         assert_eq!(called(Some(container)), "3fa9c1d2e4b5");
         assert_eq!(called(Some(session)), "10.0.0.1:80");

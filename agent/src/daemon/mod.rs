@@ -2,6 +2,7 @@
 
 mod feed;
 mod file;
+mod flags;
 mod labels;
 mod log;
 mod metrics;
@@ -40,7 +41,7 @@ pub async fn run(settings: Settings, reread: Reread<'_>) -> anyhow::Result<()> {
     let log = log::start(settings.log.value)?;
     let stop = stop::asked(None)?;
     let reload = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
-    let live = Live::start(&settings.options(), None)?;
+    let live = Live::start(&settings.options(), settings.naming(), None)?;
     let mut daemon = Daemon::start(settings, live, log).await?;
     daemon.greet()?;
     notify(&[NotifyState::Ready]);

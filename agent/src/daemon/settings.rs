@@ -9,8 +9,11 @@ use clap::parser::ValueSource;
 use serde::Deserialize;
 
 use super::file::{File, Said};
+pub use super::flags::Flags;
 use crate::filter::Filter;
 use crate::kernel::Options;
+use crate::senses::Naming;
+use crate::senses::proc::Arguments;
 
 /// Loopback: what the agent tells is for its own host until its operator says otherwise.
 const LISTEN: &str = "127.0.0.1:9502";
@@ -61,63 +64,6 @@ pub enum Level {
     Debug,
 }
 
-/// What flags and the environment say; what they leave open the file may say.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct Flags {
-    /// The configuration file; without it, /etc/probe502/config.toml where it exists
-    #[arg(long, value_name = "FILE", env = "PROBE502_CONFIG")]
-    pub config: Option<PathBuf>,
-    /// Where metrics, health and the live page are served [default: 127.0.0.1:9502]
-    #[arg(long, value_name = "ADDRESS", env = "PROBE502_LISTEN")]
-    pub listen: Option<SocketAddr>,
-    /// Keep verdicts in this file for `probe502 history`
-    #[arg(long, value_name = "FILE", env = "PROBE502_HISTORY")]
-    pub history: Option<PathBuf>,
-    /// The history's size at most, in MiB [default: 256]
-    #[arg(long, value_name = "MIB", env = "PROBE502_HISTORY_MB",
-          value_parser = clap::value_parser!(u64).range(1..))]
-    pub history_mb: Option<u64>,
-    /// The history's age at most, in days [default: 30]
-    #[arg(long, value_name = "DAYS", env = "PROBE502_HISTORY_DAYS",
-          value_parser = clap::value_parser!(u64).range(1..=3650))]
-    pub history_days: Option<u64>,
-    /// Status codes to watch, separated by commas [default: 502]
-    #[arg(long, value_name = "CODE", value_delimiter = ',', env = "PROBE502_STATUS",
-          value_parser = clap::value_parser!(u16).range(400..600))]
-    pub status: Option<Vec<u16>>,
-    /// Watch failures without a status too
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "YES",
-          env = "PROBE502_SILENT")]
-    pub silent: Option<bool>,
-    /// Only gateways that listen on these ports, or upstreams on them
-    #[arg(
-        long,
-        value_name = "PORT",
-        value_delimiter = ',',
-        env = "PROBE502_PORT"
-    )]
-    pub port: Option<Vec<u16>>,
-    /// Only where the gateway's or the upstream's process or script has one of these names
-    #[arg(
-        long,
-        value_name = "NAME",
-        value_delimiter = ',',
-        env = "PROBE502_PROCESS"
-    )]
-    pub process: Option<Vec<String>>,
-    /// Names of upstreams in metrics at most; further ones are `_other` [default: 200]
-    #[arg(long, value_name = "N", env = "PROBE502_UPSTREAMS",
-          value_parser = clap::value_parser!(u64).range(1..=10_000))]
-    pub upstreams: Option<u64>,
-    /// End at once where a hook is missing, instead of running degraded
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "YES",
-          env = "PROBE502_STRICT")]
-    pub strict: Option<bool>,
-    /// How much the log tells [default: info]
-    #[arg(long, value_name = "LEVEL", value_enum, env = "PROBE502_LOG")]
-    pub log: Option<Level>,
-}
-
 /// A value, and where it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Set<T> {
@@ -140,6 +86,8 @@ pub struct Settings {
     pub port: Set<Vec<u16>>,
     pub process: Set<Vec<String>>,
     pub upstreams: Set<u64>,
+    pub arguments: Set<bool>,
+    pub kubernetes: Set<bool>,
     pub strict: Set<bool>,
     pub log: Set<Level>,
 }
@@ -198,6 +146,7 @@ impl Settings {
         let (megabytes, days) = (flags.history_mb.as_ref(), flags.history_days.as_ref());
         let (names, status) = (flags.upstreams.as_ref(), flags.status.as_ref());
         let (listen, silent) = (flags.listen.as_ref(), flags.silent.as_ref());
+        let (arguments, kubernetes) = (flags.arguments.as_ref(), flags.kubernetes.as_ref());
         Ok(Self {
             listen: from.pick("listen", listen, |said| said.listen, LISTEN.parse()?),
             history: from.pick("history", history.as_ref(), said_history, None),
@@ -208,6 +157,8 @@ impl Settings {
             port: from.pick("port", port, |said| said.port.clone(), Vec::new()),
             process: from.pick("process", process, |said| said.process.clone(), Vec::new()),
             upstreams: from.pick("upstreams", names, |said| said.upstreams, UPSTREAMS),
+            arguments: from.pick("arguments", arguments, |said| said.arguments, false),
+            kubernetes: from.pick("kubernetes", kubernetes, |said| said.kubernetes, false),
             strict: from.pick("strict", flags.strict.as_ref(), |said| said.strict, false),
             log: from.pick("log", flags.log.as_ref(), |said| said.log, Level::Info),
         })
@@ -219,6 +170,14 @@ impl Settings {
             statuses: self.status.value.clone(),
             silent: self.silent.value,
             ..Options::default()
+        }
+    }
+
+    /// How processes are named.
+    pub fn naming(&self) -> Naming {
+        Naming {
+            arguments: Arguments::shown(self.arguments.value),
+            kubernetes: self.kubernetes.value,
         }
     }
 
@@ -245,37 +204,20 @@ impl Settings {
             Level::Info => "info",
             Level::Debug => "debug",
         };
+        let list = |value: &dyn fmt::Debug| format!("{value:?}");
         vec![
             ("listen", text(&self.listen.value), &self.listen.origin),
             ("history", history, &self.history.origin),
-            (
-                "history_mb",
-                self.history_mb.value.to_string(),
-                &self.history_mb.origin,
-            ),
-            (
-                "history_days",
-                self.history_days.value.to_string(),
-                &self.history_days.origin,
-            ),
-            (
-                "status",
-                format!("{:?}", self.status.value),
-                &self.status.origin,
-            ),
-            ("silent", self.silent.value.to_string(), &self.silent.origin),
-            ("port", format!("{:?}", self.port.value), &self.port.origin),
-            (
-                "process",
-                format!("{:?}", self.process.value),
-                &self.process.origin,
-            ),
-            (
-                "upstreams",
-                self.upstreams.value.to_string(),
-                &self.upstreams.origin,
-            ),
-            ("strict", self.strict.value.to_string(), &self.strict.origin),
+            plainly("history_mb", &self.history_mb),
+            plainly("history_days", &self.history_days),
+            ("status", list(&self.status.value), &self.status.origin),
+            plainly("silent", &self.silent),
+            ("port", list(&self.port.value), &self.port.origin),
+            ("process", list(&self.process.value), &self.process.origin),
+            plainly("upstreams", &self.upstreams),
+            plainly("arguments", &self.arguments),
+            plainly("kubernetes", &self.kubernetes),
+            plainly("strict", &self.strict),
             ("log", text(&level), &self.log.origin),
         ]
     }
@@ -286,6 +228,11 @@ impl Settings {
             ("history", self.history.value != other.history.value),
             ("status", self.status.value != other.status.value),
             ("silent", self.silent.value != other.silent.value),
+            ("arguments", self.arguments.value != other.arguments.value),
+            (
+                "kubernetes",
+                self.kubernetes.value != other.kubernetes.value,
+            ),
             ("strict", self.strict.value != other.strict.value),
         ];
         differs
@@ -293,6 +240,14 @@ impl Settings {
             .filter_map(|(name, differs)| differs.then_some(name))
             .collect()
     }
+}
+
+/// A setting that the file says as it is shown.
+fn plainly<'a, T: fmt::Display>(
+    name: &'static str,
+    set: &'a Set<T>,
+) -> (&'static str, String, &'a Origin) {
+    (name, set.value.to_string(), &set.origin)
 }
 
 #[cfg(test)]

@@ -28,6 +28,10 @@ fn write(out: &mut String, verdict: &Verdict, paint: Paint) -> std::fmt::Result 
     )?;
     if let Some(upstream) = &verdict.upstream {
         writeln!(out, "  upstream {}", upstream_line(upstream))?;
+        let command = upstream.who.as_ref().and_then(|who| who.command.as_ref());
+        if let Some(command) = command.filter(|line| has_arguments(line)) {
+            writeln!(out, "  command  {}", harmless(command))?;
+        }
     }
     let id = paint.bold(verdict.cause.id());
     let sure = paint.confidence(verdict.confidence, confidence(verdict.confidence));
@@ -111,7 +115,7 @@ fn upstream_line(upstream: &Upstream) -> String {
     format!("{addr}{}", who.unwrap_or_default())
 }
 
-/// `gunicorn[4127] (container 3fa9c1d2e4b5)`.
+/// `gunicorn[4127] (container 3fa9c1d2e4b5)`, `gunicorn[4127] (container app, pod shop/orders-x2x4z)`.
 fn who_line(who: &Who) -> String {
     let name = match &who.script {
         Some(script) if *script != who.comm => format!("{} {}", who.comm, script),
@@ -121,11 +125,16 @@ fn who_line(who: &Who) -> String {
         id.as_ref()
             .map(|id| format!("{kind} {}", id.get(..12).unwrap_or(id)))
     };
-    let places = [
-        short("container", &who.container),
-        short("pod", &who.pod),
-        who.unit.clone(),
-    ];
+    let named = who.kubernetes.as_ref();
+    let container = match named.and_then(|named| named.container.as_ref()) {
+        Some(name) => Some(format!("container {name}")),
+        None => short("container", &who.container),
+    };
+    let pod = match named {
+        Some(named) => Some(format!("pod {}/{}", named.namespace, named.pod)),
+        None => short("pod", &who.pod),
+    };
+    let places = [container, pod, who.unit.clone()];
     let places: Vec<String> = places.into_iter().flatten().collect();
     let places = if places.is_empty() {
         String::new()
@@ -133,6 +142,11 @@ fn who_line(who: &Who) -> String {
         format!(" ({})", places.join(", "))
     };
     harmless(&format!("{name}[{}]{places}", who.pid.0))
+}
+
+/// Whether a command line says more than the program does.
+fn has_arguments(command: &str) -> bool {
+    command.contains(' ') && !command.ends_with("[…]")
 }
 
 /// The attempt's symptom by its public name.
@@ -165,6 +179,8 @@ pub fn moment(at_ms: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use probe502_core::verdict::Cluster;
+
     use super::*;
     use crate::output::example;
 
@@ -191,6 +207,38 @@ mod tests {
         }
         let block = block(&verdict, Paint::Plain);
         assert!(block.contains("  upstream 10.4.1.7:8000 → 10.1.2.3:8000  python3"));
+    }
+
+    #[test]
+    fn a_command_line_is_told_where_it_says_something() {
+        let mut verdict = example::verdict();
+        for (command, told) in [
+            ("/usr/bin/python3 […]", false),
+            ("/usr/sbin/nginx", false),
+            ("python3 app.py --workers 4", true),
+        ] {
+            if let Some(who) = verdict.upstream.as_mut().and_then(|one| one.who.as_mut()) {
+                who.command = Some(command.to_owned());
+            }
+            let block = block(&verdict, Paint::Plain);
+            assert_eq!(block.contains(&format!("  command  {command}\n")), told);
+        }
+    }
+
+    #[test]
+    fn a_pod_goes_by_its_names() {
+        let mut verdict = example::verdict();
+        if let Some(who) = verdict.upstream.as_mut().and_then(|one| one.who.as_mut()) {
+            who.kubernetes = Some(Cluster {
+                namespace: "shop".to_owned(),
+                pod: "orders-7f6c9d8b5-x2x4z".to_owned(),
+                container: Some("app".to_owned()),
+                ..Cluster::default()
+            });
+        }
+        let block = block(&verdict, Paint::Plain);
+        let named = "gunicorn[4127] (container app, pod shop/orders-7f6c9d8b5-x2x4z)\n";
+        assert!(block.contains(named), "{block}");
     }
 
     #[test]

@@ -1,10 +1,12 @@
-//! Where a process runs: container, pod and unit, read out of its cgroup paths (v1, v2, hybrid).
+//! Where a process runs: container, its runtime, pod and unit, out of its cgroup paths (v1, v2, hybrid).
 
 /// What the paths tell.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// The container's id: 64 hexadecimal digits, or an LXC container's name.
     pub container: Option<String>,
+    /// What made the container, where its path says so.
+    pub runtime: Option<&'static str>,
     /// The Kubernetes pod's uid.
     pub pod: Option<String>,
     /// The systemd unit.
@@ -18,15 +20,19 @@ pub fn place(text: &str) -> Place {
         let Some(path) = line.splitn(3, ':').nth(2) else {
             continue;
         };
+        let mut above = "";
         for segment in path.split('/') {
-            if let Some(id) = container(segment) {
-                place.container = Some(id.to_owned());
+            if let Some((id, runtime)) = container(segment, above) {
+                place.contain(id, runtime);
             }
             if let Some(uid) = pod(segment) {
                 place.pod = Some(uid);
             }
+            above = segment;
         }
-        place.container = place.container.or_else(|| lxc(path));
+        if let Some(name) = lxc(path).filter(|_| place.container.is_none()) {
+            place.contain(name, Some("lxc"));
+        }
         place.unit = place.unit.or_else(|| unit(path));
     }
     if place.container.is_some() {
@@ -35,14 +41,40 @@ pub fn place(text: &str) -> Place {
     place
 }
 
-/// `docker-<id>.scope`, `cri-containerd-<id>.scope`, `crio-<id>`, `libpod-<id>.scope` or the bare id.
-fn container(segment: &str) -> Option<&str> {
-    if segment.contains("conmon") {
+impl Place {
+    /// The innermost container; one hierarchy's path may say more of it than another's.
+    fn contain(&mut self, id: &str, runtime: Option<&'static str>) {
+        let same = self.container.as_deref() == Some(id);
+        self.runtime = runtime.or(self.runtime.filter(|_| same));
+        self.container = Some(id.to_owned());
+    }
+}
+
+/// What runtimes write before a container's id. A bare id under `kubepods` may be anyone's.
+const RUNTIMES: &[(&str, &str)] = &[
+    ("docker", "docker"),
+    ("cri-containerd", "containerd"),
+    ("nerdctl", "containerd"),
+    ("crio", "cri-o"),
+    ("libpod", "podman"),
+    ("libpod-payload", "podman"),
+];
+
+/// `docker-<id>.scope`, `cri-containerd-<id>.scope`, `slice:cri-containerd:<id>`, `crio-<id>`,
+/// `libpod-<id>.scope`, or the bare id, as in `docker/<id>`.
+fn container<'a>(segment: &'a str, above: &str) -> Option<(&'a str, Option<&'static str>)> {
+    let name = segment.strip_suffix(".scope").unwrap_or(segment);
+    let (before, id) = name.rsplit_once(['-', ':']).unwrap_or(("", name));
+    let plausible = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !plausible || before.ends_with("conmon") {
         return None;
     }
-    let name = segment.strip_suffix(".scope").unwrap_or(segment);
-    let id = name.rsplit(['-', ':']).next()?;
-    (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+    let sign = match before.rsplit_once(':').map_or(before, |(_, sign)| sign) {
+        "" => above,
+        sign => sign,
+    };
+    let runtime = RUNTIMES.iter().find(|(written, _)| *written == sign);
+    Some((id, runtime.map(|(_, runtime)| *runtime)))
 }
 
 /// `pod<uid>` (cgroupfs) or `kubepods-burstable-pod<uid>.slice` with `_` for `-` (systemd).
@@ -59,22 +91,17 @@ fn pod(segment: &str) -> Option<String> {
     plausible.then_some(uid)
 }
 
-fn lxc(path: &str) -> Option<String> {
+fn lxc(path: &str) -> Option<&str> {
     let mut segments = path.split('/');
-    segments
-        .find_map(|segment| match segment {
-            "lxc" => Some(""),
-            other => other.strip_prefix("lxc.payload."),
-        })
-        .map(|name| {
-            if name.is_empty() {
-                segments.next().unwrap_or("")
-            } else {
-                name
-            }
-        })
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
+    let named = segments.find_map(|segment| match segment {
+        "lxc" => Some(""),
+        other => other.strip_prefix("lxc.payload."),
+    })?;
+    let name = match named {
+        "" => segments.next()?,
+        name => name,
+    };
+    (!name.is_empty()).then_some(name)
 }
 
 /// The deepest service, else the deepest scope.
@@ -92,19 +119,72 @@ mod tests {
 
     #[test]
     fn every_runtimes_container_is_found() {
-        for path in [
-            format!("0::/system.slice/docker-{ID}.scope"),
-            format!("5:memory:/docker/{ID}\n0::/docker/{ID}"),
-            format!("0::/machine.slice/libpod-{ID}.scope/container"),
-            format!(
-                "0::/system.slice/containerd.service/kubepods-besteffort.slice:cri-containerd:{ID}"
+        let slice = "kubepods-besteffort.slice";
+        for (path, runtime) in [
+            (format!("0::/system.slice/docker-{ID}.scope"), "docker"),
+            (format!("5:memory:/docker/{ID}\n0::/docker/{ID}"), "docker"),
+            // Hybrid: systemd's own hierarchy and v2 know the unit that the runtime is.
+            (
+                format!(
+                    "5:memory:/docker/{ID}\n1:name=systemd:/docker/{ID}\n0::/system.slice/x.service"
+                ),
+                "docker",
             ),
-            format!("0::/kubepods.slice/crio-{ID}"),
+            (
+                format!("0::/user.slice/user-7.slice/user@7.service/user.slice/docker-{ID}.scope"),
+                "docker",
+            ),
+            (
+                format!("0::/machine.slice/libpod-{ID}.scope/container"),
+                "podman",
+            ),
+            (format!("4:pids:/libpod_parent/libpod-{ID}"), "podman"),
+            (format!("0::/system.slice/nerdctl-{ID}.scope"), "containerd"),
+            (
+                format!("0::/system.slice/containerd.service/{slice}:cri-containerd:{ID}"),
+                "containerd",
+            ),
+            (
+                format!("0::/kubepods.slice/{slice}/cri-containerd-{ID}.scope"),
+                "containerd",
+            ),
+            (format!("0::/../cri-containerd-{ID}.scope"), "containerd"),
+            (format!("0::/kubepods.slice/crio-{ID}"), "cri-o"),
+            (format!("0::/kubepods.slice/crio-{ID}.scope"), "cri-o"),
         ] {
             let found = place(&path);
             assert_eq!(found.container.as_deref(), Some(ID), "{path}");
+            assert_eq!(found.runtime, Some(runtime), "{path}");
             assert_eq!(found.unit, None, "{path}");
         }
+    }
+
+    #[test]
+    fn a_bare_id_says_no_runtime() {
+        for path in [
+            format!("4:memory:/kubepods/burstable/pod0b5e4c2a-7f1d-4c39-9a52-d1c2b3a49586/{ID}"),
+            format!("0::/ecs/1234/{ID}"),
+            format!("0::/{ID}"),
+        ] {
+            let found = place(&path);
+            assert_eq!(
+                (found.container.as_deref(), found.runtime),
+                (Some(ID), None),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_innermost_container_counts_with_its_own_runtime() {
+        let inner = ID.replace('3', "4");
+        let found = place(&format!(
+            "0::/docker/{ID}/kubelet/kubepods/cri-containerd-{inner}.scope"
+        ));
+        assert_eq!(found.container.as_deref(), Some(inner.as_str()));
+        assert_eq!(found.runtime, Some("containerd"));
+        let found = place(&format!("0::/docker/{ID}/kubepods/x/{inner}"));
+        assert_eq!((found.container, found.runtime), (Some(inner), None));
     }
 
     #[test]
@@ -143,16 +223,22 @@ mod tests {
 
     #[test]
     fn an_lxc_container_goes_by_its_name() {
-        assert_eq!(
-            place("0::/lxc.payload.web/init.scope").container,
-            Some("web".into())
-        );
-        assert_eq!(place("4:memory:/lxc/web").container, Some("web".into()));
+        for path in ["0::/lxc.payload.web/init.scope", "4:memory:/lxc/web"] {
+            let found = place(path);
+            assert_eq!(
+                (found.container, found.runtime),
+                (Some("web".into()), Some("lxc"))
+            );
+        }
+        assert_eq!(place("4:memory:/lxc").container, None);
     }
 
     #[test]
     fn nonsense_tells_nothing() {
         assert_eq!(place("\n:::\nx\n0::"), Place::default());
-        assert_eq!(place("0::/libpod-conmon-abc.scope").container, None);
+        for guard in ["libpod-conmon", "crio-conmon"] {
+            let path = format!("0::/machine.slice/{guard}-{ID}.scope");
+            assert_eq!(place(&path).container, None);
+        }
     }
 }

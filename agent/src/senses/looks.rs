@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use probe502_core::asking::Wish;
-use probe502_core::event::Fact;
+use probe502_core::event::{Fact, Process};
 use probe502_core::looks::{Peer, Ports, Queue};
 use probe502_core::units::{Netns, Pid, Timestamp};
 use probe502_core::unix::Looked;
 
+use super::proc::Arguments;
 use super::{diag, doing, paths, proc, sockets};
 
 /// Looking through every process's files may take this share of the time, one in so many.
@@ -24,13 +25,27 @@ pub struct Looker {
     holders: BTreeMap<u64, Vec<Pid>>,
     looked: Option<Instant>,
     rested: Option<Instant>,
+    arguments: Arguments,
 }
 
 impl Looker {
+    /// With command lines shown so.
+    pub fn new(arguments: Arguments) -> Self {
+        Self {
+            arguments,
+            ..Self::default()
+        }
+    }
+
+    /// Who a process is; `None` once it has gone.
+    pub fn identify(&self, pid: Pid) -> Option<Process> {
+        proc::identify(pid, self.arguments)
+    }
+
     /// What can be seen; nothing where it cannot be looked at.
     pub fn answer(&mut self, wish: Wish, now: Timestamp) -> Option<Fact> {
         match wish {
-            Wish::Process(pid) => proc::identify(pid).map(Fact::Process),
+            Wish::Process(pid) => self.identify(pid).map(Fact::Process),
             Wish::Doing(pid) => doing::doing(pid).map(Fact::Doing),
             Wish::Descriptors(pid) => doing::descriptors(pid).map(Fact::Descriptors),
             Wish::Peer {

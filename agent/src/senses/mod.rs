@@ -10,3 +10,14 @@ pub mod looks;
 mod paths;
 pub mod proc;
 pub mod sockets;
+
+use proc::Arguments;
+
+/// How processes are named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Naming {
+    /// How their command lines are shown.
+    pub arguments: Arguments,
+    /// Pods by their names, from the API server.
+    pub kubernetes: bool,
+}

@@ -1,4 +1,4 @@
-//! Who is who: a process's name, parent, script, container, pod and unit, from /proc.
+//! Who is who: a process's name, parent, command, container, pod and unit, from /proc.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -29,8 +29,28 @@ pub fn path(pid: Pid, file: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{}/{file}", pid.0))
 }
 
+/// How much of a command line is kept, in characters.
+const COMMAND: usize = 256;
+
+/// How a command line is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Arguments {
+    /// The program, and that there are arguments: passwords and tokens may be among them.
+    #[default]
+    Redacted,
+    /// As they are.
+    Shown,
+}
+
+impl Arguments {
+    /// Shown where that was asked for.
+    pub fn shown(asked: bool) -> Self {
+        if asked { Self::Shown } else { Self::Redacted }
+    }
+}
+
 /// Who a process is; `None` once it has gone.
-pub fn identify(pid: Pid) -> Option<Process> {
+pub fn identify(pid: Pid, shown: Arguments) -> Option<Process> {
     let (comm, parent) = comm_and_parent(&read(pid, "stat")?)?;
     let exe = fs::read_link(path(pid, "exe")).ok();
     let exe = exe.map(|exe| {
@@ -39,22 +59,20 @@ pub fn identify(pid: Pid) -> Option<Process> {
             .to_owned()
     });
     let place = cgroup::place(&read(pid, "cgroup").unwrap_or_default());
-    let script = script(&arguments(&read(pid, "cmdline").unwrap_or_default()));
-    let script = script.filter(|script| *script != comm);
-    let cgroup::Place {
-        container,
-        pod,
-        unit,
-    } = place;
+    let cmdline = read(pid, "cmdline").unwrap_or_default();
+    let arguments = arguments(&cmdline);
+    let script = script(&arguments).filter(|script| *script != comm);
     Some(Process {
         pid,
         parent,
         comm,
         exe,
         script,
-        container,
-        pod,
-        unit,
+        command: command(&arguments, shown),
+        container: place.container,
+        runtime: place.runtime.map(str::to_owned),
+        pod: place.pod,
+        unit: place.unit,
     })
 }
 
@@ -109,6 +127,22 @@ fn comm_and_parent(stat: &str) -> Option<(String, Pid)> {
 
 fn arguments(cmdline: &str) -> Vec<&str> {
     cmdline.trim_end_matches('\0').split('\0').collect()
+}
+
+/// The command line as it may be shown; a title that a program gave itself is one argument.
+fn command(arguments: &[&str], shown: Arguments) -> Option<String> {
+    let (first, rest) = arguments.split_first()?;
+    let program = first.split_whitespace().next()?;
+    let line = match shown {
+        Arguments::Shown => arguments.join(" "),
+        Arguments::Redacted if rest.is_empty() && program == *first => program.to_owned(),
+        Arguments::Redacted => format!("{program} […]"),
+    };
+    let mut kept: String = line.chars().take(COMMAND).collect();
+    if kept.len() < line.len() {
+        kept.push('…');
+    }
+    Some(kept)
 }
 
 /// Programs that run another's text, with the options of theirs that take a value.
@@ -205,9 +239,32 @@ mod tests {
     }
 
     #[test]
+    fn arguments_are_shown_only_when_asked_for() {
+        let of = |line: &str, shown| command(&arguments(line), shown);
+        let line = "/usr/bin/python3\0app.py\0--password=hunter2\0";
+        assert_eq!(
+            of(line, Arguments::Redacted),
+            Some("/usr/bin/python3 […]".into())
+        );
+        assert_eq!(
+            of(line, Arguments::Shown),
+            Some("/usr/bin/python3 app.py --password=hunter2".into())
+        );
+        let title = "postgres: shop hunter2 10.0.0.1(4) idle\0\0\0";
+        assert_eq!(of(title, Arguments::Redacted), Some("postgres: […]".into()));
+        assert_eq!(
+            of("/usr/sbin/nginx\0", Arguments::Redacted),
+            Some("/usr/sbin/nginx".into())
+        );
+        assert_eq!(of("", Arguments::Redacted), None);
+        let long = of(&format!("a\0{}", "é".repeat(1000)), Arguments::Shown);
+        assert_eq!(long.map(|line| line.chars().count()), Some(COMMAND + 1));
+    }
+
+    #[test]
     fn this_process_is_itself() {
         let pid = Pid(std::process::id());
-        let own = identify(pid).expect("/proc shows this process");
+        let own = identify(pid, Arguments::Redacted).expect("/proc shows this process");
         assert_eq!(own.pid, pid);
         assert!(own.exe.is_some() && netns(pid).is_some() && pids().contains(&pid));
         assert_eq!(task(pid).expect("alive").parent, own.parent);

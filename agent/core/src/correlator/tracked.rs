@@ -11,6 +11,7 @@ impl Correlator {
             ("attempts", self.attempts.waiting.held()),
             ("connections", self.memory.connections.held()),
             ("processes", self.memory.processes.held()),
+            ("pods", self.memory.processes.pods.held()),
             ("gateways", self.gateways.held()),
         ]
     }

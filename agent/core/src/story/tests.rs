@@ -1,7 +1,7 @@
 //! What was written is what is read.
 
 use super::*;
-use crate::event::{Attached, Fact, Lost, Process, Reset, Signal};
+use crate::event::{Attached, Fact, Lost, Pod, Process, Reset, Signal};
 use crate::units::{Cookie, Head, Netns, Timestamp};
 
 fn returns(event: &Event) -> String {
@@ -69,6 +69,15 @@ fn every_text_returns() {
         returns(&Event {
             at: Timestamp(3),
             fact: Fact::Process(process),
+        });
+        let pod = Pod {
+            name: comm.to_owned(),
+            gone: comm.is_empty(),
+            ..Pod::default()
+        };
+        returns(&Event {
+            at: Timestamp(3),
+            fact: Fact::Pod(pod),
         });
     }
 }

@@ -57,7 +57,13 @@ function select(line) {
 function who(process) {
   if (!process || !process.comm) return null;
   const name = process.script || process.comm;
-  const place = process.unit || (process.container && "container " + process.container.slice(0, 12)) || "";
+  const named = process.kubernetes;
+  const inside = (named && named.container) || (process.container && process.container.slice(0, 12));
+  const place = [
+    process.unit,
+    inside && "container " + inside,
+    named && "pod " + named.namespace + "/" + named.pod,
+  ].filter(Boolean).join(" of ");
   return name + "[" + process.pid + "]" + (place ? " in " + place : "");
 }
 
@@ -74,6 +80,7 @@ async function open(id) {
     ["client", verdict.client],
     ["gateway", who(verdict.gateway) + " on " + verdict.gateway.listen],
     ["upstream", verdict.upstream && [verdict.upstream.addr, who(verdict.upstream)].filter(Boolean).join(" ")],
+    ["its command", verdict.upstream && verdict.upstream.command],
     ["gateway says", (verdict.gateway_says || []).join(" · ")],
     ["event", verdict.id],
   ];
