@@ -20,7 +20,7 @@ use crate::http;
 use crate::joining::{Answer, Joined, join_at_once, join_late};
 use crate::memory::Memory;
 use crate::notice::Notice;
-use crate::own_page::is_for_want_of_a_server;
+use crate::own_page::{self, is_for_want_of_a_server};
 use crate::recent::Recent;
 pub use crate::settings::Settings;
 use crate::shapes::Shape;
@@ -237,6 +237,7 @@ impl Correlator {
             manner,
             ordered: self.memory.ordered,
             wants_server: is_for_want_of_a_server(&said),
+            word: own_page::word(&said),
         };
         let joined = join_at_once(&answer, &mut self.attempts);
         if kind == Kind::Answer {

@@ -98,14 +98,28 @@ pub fn fits(answer: &Answer, attempt: &Attempt, until: Timestamp) -> bool {
 /// Whether the answer looks as its process words what happened to the attempt. A handshake that failed is
 /// worded as a refused dial by some (HAProxy), as a broken connection by others.
 fn looks_so(answer: &Answer, attempt: &Attempt) -> bool {
+    let is_dial = attempt.is_unconnected();
+    if answer
+        .word
+        .is_some_and(|word| !word.allows(is_dial, attempt.flow.error))
+    {
+        return false;
+    }
     match answer.manner.of_dials {
         Some(of_dials) => {
-            attempt.is_unconnected() == of_dials
+            is_dial == of_dials
                 || attempt.failed_in_handshake()
                 || line(answer, attempt) == Line::Same
         }
         None => true,
     }
+}
+
+/// Whether a dial that failed is all that there was: it leaves nothing to let go of, and since the request
+/// came nobody was asked anything.
+#[must_use]
+pub fn is_all(answer: &Answer, own: &Attempt) -> bool {
+    answer.is_unasked() && own.is_unconnected() && own.flow.path.is_some()
 }
 
 /// HAProxy tells its client that it waited too long, or could not connect, and then hangs up on the

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::attempts::{Attempt, Attempts};
 use crate::event::{Flow, Task};
-use crate::fitting::{AT_ONCE, Line, SLACK, fits, follows, is_near, line};
+use crate::fitting::{AT_ONCE, Line, SLACK, fits, follows, is_all, is_near, line};
 use crate::habits::Manner;
+use crate::own_page::Word;
 use crate::shapes::Shape;
 use crate::sharing::{remember, shared};
 use crate::tries::before;
@@ -43,6 +44,8 @@ pub struct Answer {
     pub ordered: bool,
     /// It is the page that its gateway has for want of a server.
     pub wants_server: bool,
+    /// What its page says of a dial.
+    pub word: Option<Word>,
 }
 
 /// The attempts of one answer.
@@ -211,7 +214,8 @@ pub fn join_late(answer: &Answer, attempts: &mut Attempts, now: Timestamp) -> Op
         let choice = (lined.number, Join::RequestLine, ambiguous);
         return Some(take(answer, attempts, choice, now));
     }
-    let own = by_order(answer, attempts).filter(|_| !answer.manner.late);
+    let late = answer.manner.late || answer.manner.turned_out_late;
+    let own = by_order(answer, attempts).filter(|own| !late || is_all(answer, own));
     if let Some(own) = own.or_else(|| let_go_next(answer, attempts)) {
         // Where requests change threads, that this one let go of something last is mere time.
         let by = if answer.manner.hops {
@@ -219,7 +223,7 @@ pub fn join_late(answer: &Answer, attempts: &mut Attempts, now: Timestamp) -> Op
         } else {
             Join::TaskOrder
         };
-        let ambiguous = held_up(answer, own) || own.was_greeted();
+        let ambiguous = late && own.at <= answer.at || held_up(answer, own) || own.was_greeted();
         return Some(take(answer, attempts, (own.number, by, ambiguous), now));
     }
     // Time alone shows no gateway in who closes without a word.

@@ -246,5 +246,6 @@ pub fn as_answer(attempt: &Attempt, task: Task) -> Answer {
         manner: Manner::default(),
         ordered: true,
         wants_server: false,
+        word: None,
     }
 }

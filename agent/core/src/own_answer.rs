@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attempts::{Attempt, Attempts};
 use crate::event::Task;
-use crate::fitting::{AT_ONCE, arrival};
+use crate::fitting::arrival;
 use crate::http::request_line;
 use crate::joining::Answer;
 use crate::listeners::Open;
@@ -116,23 +116,17 @@ fn master(task: &Task, memory: &Memory) -> Option<Pid> {
     (parent.comm == task.comm).then_some(task.parent)
 }
 
-/// Whether an upstream of the same gateway failed lately, for a request at this door or for none.
+/// Whether an upstream of the same gateway failed lately, for a request at whatever door: several may
+/// lead to the same upstreams.
 fn was_let_down(answer: &Answer, attempts: &Attempts, memory: &Memory) -> bool {
     let task = &answer.task;
     let lately = |at: Timestamp| answer.at.since(at) <= MARKED_DOWN;
-    let within = |at: Timestamp| {
-        let before = arrival(answer).is_some_and(|arrived| at < arrived);
-        !before && at <= answer.at.plus(AT_ONCE)
-    };
     let is_ours = |pid: Pid, parent: Pid, comm: &str| {
         pid == task.pid || parent == task.parent && comm == task.comm
     };
     let failed = memory.failures().any(|failure| {
         let other = &failure.task;
-        let same_door = failure.port == answer.flow.local.port();
-        is_ours(other.pid, other.parent, &other.comm)
-            && lately(failure.at)
-            && (same_door || within(failure.at))
+        is_ours(other.pid, other.parent, &other.comm) && lately(failure.at)
     });
     let master = master(task, memory);
     let is_kin = |attempt: &Attempt| {

@@ -1,7 +1,7 @@
 //! What an answer's head says of who wrote it: gateways have a page of their own for want of a server.
 
 use crate::http::field;
-use crate::units::Head;
+use crate::units::{Errno, Head};
 
 /// Whether it is the head of a gateway's own page for a request that it had no server for.
 #[must_use]
@@ -22,6 +22,39 @@ pub fn is_for_want_of_a_server(head: &Head) -> bool {
         // Envoy says `no healthy upstream`, Traefik `no available server`.
         "503 service unavailable" => has("content-type") && (length("19") || length("20")),
         _ => false,
+    }
+}
+
+/// How a gateway's own page words a dial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// It failed, with this errno.
+    Dial(Errno),
+    /// None decided: the failure was another.
+    Other,
+}
+
+/// What Squid's page says of a dial (squid-cache.org, `ErrorState`): the error's name and an errno.
+/// `ERR_READ_ERROR 0` is what it says where it asked nobody, as all its peers are dead.
+#[must_use]
+pub fn word(head: &Head) -> Option<Word> {
+    let text = String::from_utf8_lossy(&head.0);
+    let (name, errno) = field(&text, "x-squid-error")?.split_once(' ')?;
+    let errno = errno.trim_end().parse().ok()?;
+    Some(match name {
+        "ERR_CONNECT_FAIL" => Word::Dial(Errno(errno)),
+        _ => Word::Other,
+    })
+}
+
+impl Word {
+    /// Whether a dial that failed so, or a connection that was used, may have made its gateway say it.
+    #[must_use]
+    pub fn allows(self, is_dial: bool, errno: Errno) -> bool {
+        match self {
+            Self::Dial(said) => is_dial && (said == errno || said.0 == 0 || errno.0 == 0),
+            Self::Other => !is_dial,
+        }
     }
 }
 
@@ -60,5 +93,19 @@ mod tests {
             let head = Head(head.as_bytes().to_vec());
             assert_eq!(is_for_want_of_a_server(&head), expected, "{head:?}");
         }
+    }
+
+    #[test]
+    fn squid_says_whether_a_dial_failed() {
+        let said = |error: &str| {
+            let head = format!("HTTP/1.1 503 x\r\nServer: x\r\nX-Squid-Error: {error}\r\n");
+            word(&Head(head.into_bytes()))
+        };
+        assert_eq!(said("ERR_CONNECT_FAIL 111"), Some(Word::Dial(Errno(111))));
+        assert_eq!(said("ERR_READ_ERROR 0"), Some(Word::Other));
+        assert_eq!(said("xxxxxxxxxxxxxxxx xxx"), None);
+        assert!(Word::Dial(Errno(111)).allows(true, Errno(111)));
+        assert!(!Word::Dial(Errno(113)).allows(true, Errno(111)));
+        assert!(!Word::Other.allows(true, Errno(111)));
     }
 }

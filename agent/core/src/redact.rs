@@ -47,12 +47,12 @@ fn request(line: &http::RequestLine<'_>) -> Vec<u8> {
     kept.into_bytes()
 }
 
-/// The status line and each field's name; values become `x`, except what framing rests on. What
-/// makes a field invalid stays as it is. Nothing behind the header is kept.
+/// The status line and each field's name; values become `x`, except what framing rests on and Squid's
+/// own word for an error. What makes a field invalid stays as it is. Nothing behind the header is kept.
 fn answer(bytes: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(bytes.len());
     for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        if number == 0 || framing(line) {
+        if number == 0 || is_plain(line) {
             kept.extend_from_slice(line);
             continue;
         }
@@ -69,9 +69,12 @@ fn answer(bytes: &[u8]) -> Vec<u8> {
     kept
 }
 
-fn framing(line: &[u8]) -> bool {
+/// Fields whose values are nobody's.
+const PLAIN: [&[u8]; 3] = [b"content-length", b"transfer-encoding", b"x-squid-error"];
+
+fn is_plain(line: &[u8]) -> bool {
     let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
-    name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
+    PLAIN.iter().any(|plain| name.eq_ignore_ascii_case(plain))
 }
 
 const fn masked(byte: u8) -> u8 {

@@ -22,6 +22,8 @@ pub struct Outcome {
     pub status: Option<u16>,
     /// Why there is none.
     pub error: String,
+    /// The client waited no longer.
+    pub left: bool,
     /// When it came.
     pub at: Instant,
     /// How long it took.
@@ -149,6 +151,7 @@ impl Guest<'_> {
             error: answer
                 .as_ref()
                 .map_or_else(|error| format!("{error:#}"), |_| String::new()),
+            left: answer.as_ref().is_err_and(waited_in_vain),
             at,
             took: at.saturating_duration_since(asked),
         };
@@ -160,4 +163,10 @@ impl Guest<'_> {
         asked.push(outcome.clone());
         Ok(outcome)
     }
+}
+
+/// Whether a read came to its timeout (socket(7), `SO_RCVTIMEO`).
+fn waited_in_vain(error: &anyhow::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::WouldBlock)
 }

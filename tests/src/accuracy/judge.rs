@@ -151,13 +151,6 @@ impl Verdicts {
                 return Judged::broken(cell, error);
             }
         };
-        if came_too_late(cell, outcome) {
-            for outcome in asked {
-                self.take(outcome);
-            }
-            let late = anyhow::anyhow!("the gateway gave up before the upstream broke");
-            return Judged::broken(cell, &late);
-        }
         let mut judged = self.one(cell, outcome);
         for other in asked.iter().filter(|other| other.path != outcome.path) {
             let told = self.take(other);
@@ -181,7 +174,10 @@ impl Verdicts {
         let seen = told.first().cloned();
         let mark = match (&seen, outcome.status) {
             _ if told.len() > 1 => Mark::Spurious,
+            // The gateway may answer whom nobody heard, for what has become of the upstream since.
+            _ if outcome.left => Mark::Silent,
             (Some(_), _) if !failed => Mark::Spurious,
+            (Some(seen), _) if came_too_late(outcome, truth) && gave_up(seen) => Mark::Broken,
             (Some(seen), _) => mark(seen, outcome, truth),
             (None, Some(_)) if failed => Mark::Missed,
             (None, Some(_)) => Mark::Hidden,
@@ -198,7 +194,9 @@ impl Verdicts {
             status: outcome.status,
             verdict: seen.map_or(Value::Null, |seen| seen.verdict),
             latency,
-            note: if outcome.error.is_empty() {
+            note: if mark == Mark::Broken {
+                "the gateway gave up before the upstream broke".to_owned()
+            } else if outcome.error.is_empty() {
                 format!("{causes} after {}", truth.symptoms.join(" or "))
             } else {
                 format!("{causes}; the client: {}", outcome.error)
@@ -212,11 +210,16 @@ impl Verdicts {
     }
 }
 
-/// Whether a crowded machine was slower to end the connection than the gateway is to give up waiting.
-fn came_too_late(cell: Cell, outcome: &Outcome) -> bool {
-    let symptoms = cell.fault.truth_behind(cell.kind).symptoms;
-    let ends = symptoms.iter().all(|one| ["eof", "reset"].contains(one));
-    ends && outcome.took >= READ_TIMEOUT
+/// Whether a crowded machine may have been slower to end the connection than the gateway is to give up.
+fn came_too_late(outcome: &Outcome, truth: super::Truth) -> bool {
+    let ends = |symptom: &&str| ["eof", "reset"].contains(symptom);
+    truth.symptoms.iter().all(ends) && outcome.took >= READ_TIMEOUT
+}
+
+/// Whether that is what was said: then the label is true, and the fault was not made.
+fn gave_up(seen: &Seen) -> bool {
+    let causes = ["app.stalled", "listener.not-accepting"];
+    seen.field("/symptom") == "no-answer" && causes.contains(&seen.field("/cause"))
 }
 
 fn mark(seen: &Seen, outcome: &Outcome, truth: super::Truth) -> Mark {

@@ -23,6 +23,8 @@ const TRIED_AGAIN: Truth = truth(
     &["unreachable", "connect-error", "connect-timeout"],
 );
 const DROPPED: &[&str] = &["net.filtered.drop"];
+/// How many addresses are drawn at most.
+const DRAWS: usize = 8;
 
 pub(super) const FAULTS: &[Fault] = &[
     Fault::new("firewall-resets", REJECTED, |luck, _| {
@@ -93,20 +95,25 @@ pub(super) const FAULTS: &[Fault] = &[
     )]),
 ];
 
-/// Whom nobody answers for.
-fn stranger(luck: &mut Luck) -> (String, String) {
-    let (third, fourth) = (luck.between(0, 256), luck.between(1, 255));
-    let host = format!("198.19.{third}.{fourth}");
-    let addr = endpoint(&host, luck.port());
-    (host, addr)
+/// Whom nobody answers for, and the way there; another where someone leads there already.
+fn stranger(luck: &mut Luck, lead: impl Fn(&str) -> Result<Route>) -> Result<(String, Route)> {
+    let mut draw = || {
+        let (third, fourth) = (luck.between(0, 256), luck.between(1, 255));
+        (format!("198.19.{third}.{fourth}"), luck.port())
+    };
+    for _ in 1..DRAWS {
+        let (host, port) = draw();
+        if let Ok(route) = lead(&host) {
+            return Ok((endpoint(&host, port), route));
+        }
+    }
+    let (host, port) = draw();
+    Ok((endpoint(&host, port), lead(&host)?))
 }
 
 fn no_route(luck: &mut Luck) -> Result<Cast> {
-    let (host, addr) = stranger(luck);
-    let route = Route::refusing(
-        luck.one_of(&["unreachable", "prohibit", "blackhole"]),
-        &host,
-    )?;
+    let way = luck.one_of(&["unreachable", "prohibit", "blackhole"]);
+    let (addr, route) = stranger(luck, |host| Route::refusing(way, host))?;
     Cast::of(addr, move |door| {
         let _alive = &route;
         door.get("/unroutable")
@@ -122,9 +129,8 @@ fn host_is_absent(luck: &mut Luck) -> Result<Cast> {
 }
 
 fn router_says_no(luck: &mut Luck) -> Result<Cast> {
-    let (host, addr) = stranger(luck);
     let netns = Netns::make()?;
-    let route = Route::through(&netns, &host)?;
+    let (addr, route) = stranger(luck, |host| Route::through(&netns, host))?;
     Cast::of(addr, move |door| {
         let _alive = (&netns, &route);
         door.get("/unreachable")
@@ -132,9 +138,8 @@ fn router_says_no(luck: &mut Luck) -> Result<Cast> {
 }
 
 fn lost(luck: &mut Luck) -> Result<Cast> {
-    let (host, addr) = stranger(luck);
     let netns = Netns::make()?;
-    let route = Route::nowhere(&netns, &host)?;
+    let (addr, route) = stranger(luck, |host| Route::nowhere(&netns, host))?;
     Cast::of(addr, move |door| {
         let _alive = (&netns, &route);
         door.get("/lost")
