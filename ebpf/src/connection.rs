@@ -58,6 +58,9 @@ pub struct Connection {
     pub said: u32,
     pub heard: u32,
     pub scanned: u32,
+    /// Bytes that an accepting end had not read when it last wrote in TLS: what it wrote answers none of
+    /// them.
+    pub unread_then: u32,
     pub flags: u16,
     pub said_head_length: u16,
     pub heard_head_length: u16,
@@ -77,7 +80,7 @@ pub struct Connection {
     /// 1 where it was dialled or asked as its thread had let go of a failed one: a retry, whose
     /// answer is told whatever it is.
     pub rescues: u8,
-    pub padding: [u8; 1],
+    pub padding: [u8; 5],
     /// Never used: the verifier bounds an append to a head by the head's length plus its own size,
     /// as if it could reach this far.
     pub slack: [u8; 64],
@@ -229,6 +232,24 @@ impl Connection {
         let silence = (now.saturating_sub(since) / 1_000_000) as u32;
         if silence > self.longest_idle_ms {
             self.longest_idle_ms = silence;
+        }
+    }
+
+    /// What it says now answers all that has come.
+    #[inline(always)]
+    pub fn answer(&mut self, received: u64) {
+        self.received_mark = received;
+        self.speaker = HOLDER;
+        self.unread_then = 0;
+    }
+
+    /// What lay unread when it last spoke in TLS was not answered by that.
+    #[inline(always)]
+    pub fn count_unread(&mut self) {
+        if self.unread_then > 0 {
+            self.received_mark -= u64::from(self.unread_then);
+            self.speaker = OTHER_END;
+            self.unread_then = 0;
         }
     }
 

@@ -52,6 +52,10 @@ fn sent(socket: *const c_void, message: *const c_void) -> Option<()> {
 fn said(connection: &mut Connection, tcp: TcpSock, message: Kernel) -> Option<()> {
     let received = connection.received(tcp);
     let buffer = buffer(message);
+    if buffer.is_none() && connection.role == role::ACCEPTED {
+        // From pages (`splice`, `sendfile`, TLS in the kernel): unreadable, but an answer.
+        connection.answer(received);
+    }
     if turns::begins(connection, received) && !is_body(connection, buffer, received) {
         let (base, length) = buffer?;
         begin(
@@ -64,6 +68,8 @@ fn said(connection: &mut Connection, tcp: TcpSock, message: Kernel) -> Option<()
         let length = read_user(&mut connection.said_head, base, length);
         connection.said_head_length = length;
         tls::note_asked(connection, written);
+        let first = [connection.said_head[0], connection.said_head[1]];
+        tls::note_unread(connection, (first, written), tcp.unread());
         if length < WORD {
             gather(connection, message);
         }
@@ -85,8 +91,9 @@ fn said(connection: &mut Connection, tcp: TcpSock, message: Kernel) -> Option<()
         tell_completed(connection, before, received, tcp.written());
         // A pipelined answer begins although nothing was received since the last one.
         let mut peek = [0; 16];
-        let length = read_user(&mut peek, base, length);
-        tell_continued(connection, status(&peek, length), received, tcp.written());
+        let seen = read_user(&mut peek, base, length);
+        tls::note_unread(connection, ([peek[0], peek[1]], length), tcp.unread());
+        tell_continued(connection, status(&peek, seen), received, tcp.written());
     }
     None
 }

@@ -251,6 +251,7 @@ fn let_go(socket: *const c_void, sock: Sock, how: u8, state: u8) -> Option<()> {
         connection.count(tcp);
     }
     let received = connection.received(tcp);
+    connection.count_unread();
     let worth = worth(connection, how, received, tcp);
     if matches!(worth, Worth::Nothing) {
         return None;

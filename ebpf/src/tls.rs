@@ -46,6 +46,20 @@ pub fn note_asked(connection: &mut Connection, written: u64) {
     }
 }
 
+/// An accepting end writes, and so many bytes lie unread: a server's session tickets leave before it
+/// reads the request. A farewell says nothing.
+#[inline(always)]
+pub fn note_unread(connection: &mut Connection, (first, written): ([u8; 2], u64), unread: u32) {
+    if connection.role == role::ACCEPTED
+        && is_tls(&connection.said_head)
+        && !is_alert(first, written)
+    {
+        // A FIN counts as one.
+        let fin = u32::from(connection.has(flag::FIN_HEARD));
+        connection.unread_then = unread.saturating_sub(fin);
+    }
+}
+
 #[inline(always)]
 pub fn asked_by(connection: &mut Connection, first: [u8; 2], written: u64) {
     if first == APPLICATION_DATA && written > SEALED_ALERT {

@@ -24,8 +24,6 @@ mod sealed;
 
 /// A connection silent for this long was idle; the kernel programs use the same measure.
 pub const IDLE_MS: u32 = 100;
-/// Idle timers are set in seconds: who closed unread after less may have looked and turned away.
-const TIMER_MS: u32 = 900;
 const ECONNREFUSED: u16 = 111;
 /// How long after its sockets an interpreter exits: 30 to 230 ms were measured, on a quiet machine.
 const LEAVING: Duration = Duration::from_millis(400);
@@ -170,16 +168,18 @@ fn broken(evidence: &Evidence, attempt: &Attempt) -> Judgement {
         (How::Fin | How::Unread | How::Linger | How::Queued, None) if end.flow.dying => UNEXPLAINED,
         (How::Queued, None) => proven(Cause::ListenerClosedQueued),
         (How::Fin | How::Unread | How::Linger, None) => {
-            protocol::closed(attempt, end).unwrap_or_else(|| chosen(attempt, end))
+            protocol::closed(attempt, end).unwrap_or_else(|| chosen(evidence, attempt, end))
         }
     }
 }
 
 /// A living process closed.
-fn chosen(attempt: &Attempt, end: &OtherEnd) -> Judgement {
+fn chosen(evidence: &Evidence, attempt: &Attempt, end: &OtherEnd) -> Judgement {
     let flow = &attempt.flow;
+    // Who closes with a request unread may have looked at it: only its timer's length tells.
+    let timed = evidence.timer_struck == Some(true);
     if tls::is_spoken(flow) && tls::stage(flow) != Some(Stage::Greeted) {
-        return sealed::closed(attempt, end);
+        return sealed::closed(attempt, end, timed);
     }
     let partial = flow.heard_bytes > 0;
     // In another protocol an answer's parts, and a request that has not come, cannot be told.
@@ -194,8 +194,8 @@ fn chosen(attempt: &Attempt, end: &OtherEnd) -> Judgement {
         (How::Linger, false) => proven(Cause::AppResetLinger),
         // Who closes a UNIX socket without reading may have seen that something had come.
         (How::Unread, false) if raced(end) && flow.path.is_some() => inferred(Cause::KeepaliveRace),
-        (How::Unread, false) if raced(end) && end.flow.quiet_ms < TIMER_MS => UNEXPLAINED,
-        (How::Unread, false) if raced(end) => proven(Cause::KeepaliveRace),
+        (How::Unread, false) if raced(end) && timed => proven(Cause::KeepaliveRace),
+        (How::Unread, false) if raced(end) => UNEXPLAINED,
         (How::Unread, false) => proven(Cause::AppResetUnread),
         (How::Fin, false) if raced(end) && end.flow.quiet_ms < IDLE_MS => {
             inferred(Cause::KeepaliveRace)

@@ -58,6 +58,9 @@ pub struct Evidence {
     pub failures: Vec<Failure>,
     /// Nobody but the gateway itself can have given this answer.
     pub is_its_own: bool,
+    /// Whether the other end's silence before its close was as long as its idle timer; `None` where that
+    /// was never seen at work.
+    pub timer_struck: Option<bool>,
     /// What a look showed of an upstream that did not answer.
     pub stall: Stall,
     /// What the UNIX path that was dialled is.
@@ -127,6 +130,7 @@ impl Evidence {
             inner,
             failures: Vec::new(),
             is_its_own: false,
+            timer_struck: None,
             stall: stall.unwrap_or_default(),
             looked,
             former,
@@ -149,6 +153,10 @@ impl Evidence {
         self.is_in_doubt = lost_around > 0 && !told;
         let here = |attempt: &Attempt| is_here(&attempt.flow, memory);
         self.is_peer_here = self.deciding().is_some_and(here);
+        self.timer_struck = self.other_end.as_ref().and_then(|OtherEnd { flow, .. }| {
+            let place = (flow.netns, flow.local);
+            memory.clocks.struck(&place, flow.quiet_ms)
+        });
     }
 
     /// The other end's own address, where it is not the one that was dialled.

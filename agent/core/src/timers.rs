@@ -17,6 +17,8 @@ const IDLE_MS: u64 = 100;
 const SAMPLES: usize = 16;
 /// Timers tick and hosts are busy: closes of one timer lie within a tenth, or this many milliseconds.
 const SLACK_MS: u64 = 150;
+/// A busy host comes late to a timer. A judgement of ours.
+const LATE_MS: u64 = 500;
 /// Who watches its idle connections lets go of one so soon after the other end did, on a busy host too.
 /// A judgement of ours.
 const WATCHED: Duration = Duration::from_millis(500);
@@ -157,6 +159,17 @@ impl Clocks {
             }),
             at_least: self.longest.get(pair).copied().map(Duration::from_millis),
         }
+    }
+
+    /// Whether a close after such a silence was this upstream's idle timer's, as its other closes show;
+    /// `None` where none was seen.
+    #[must_use]
+    pub fn struck(&self, place: &Place, silence_ms: u32) -> Option<bool> {
+        let timer = self.held.get(place).and_then(|all| agreed(all))?;
+        let timer = u64::try_from(timer.idle.as_millis()).ok()?;
+        let silence = u64::from(silence_ms);
+        let late = silence.saturating_sub(timer);
+        Some(near(silence, timer) || (1..=LATE_MS).contains(&late))
     }
 
     /// Who closed a connection there last for its idleness.

@@ -14,12 +14,13 @@ const TICKETS: u32 = 2;
 const CERTIFICATE: u64 = 512;
 
 /// The upstream's holder lives and closed.
-pub(super) fn closed(attempt: &Attempt, end: &OtherEnd) -> Judgement {
+pub(super) fn closed(attempt: &Attempt, end: &OtherEnd, timed: bool) -> Judgement {
     let flow = &attempt.flow;
     let silent = tls::is_past_handshake(flow) && flow.heard_bytes == 0;
     match end.flow.how {
         How::Open | How::Released | How::Queued => UNEXPLAINED,
         How::Fin | How::Unread | How::Linger if !flow.asked => UNEXPLAINED,
+        How::Unread if raced(flow, end) && !timed => UNEXPLAINED,
         How::Fin | How::Unread if raced(flow, end) => inferred(Cause::KeepaliveRace),
         How::Fin if said_nothing_since(flow, end) => inferred(Cause::AppClosedWithoutAnswer),
         How::Fin if reached(flow, end) && answered_nothing(flow, Some(end)) => {
@@ -78,7 +79,12 @@ fn said_nothing_since(flow: &Flow, end: &OtherEnd) -> bool {
     let end = &end.flow;
     let answered_handshake = end.said >= TICKETS;
     let is_all = tls::is_all_asked(flow, end.heard_bytes, answered_handshake);
-    is_all && !end.late && end.unread == 0 && flow.heard_bytes <= end.said_bytes
+    // Some turn clients away before they ask.
+    let is_little = flow.heard_bytes == 0
+        || tls::heard_ticket(flow)
+        || tls::heard_tickets(flow)
+        || tls::heard_sealed_alert(flow);
+    is_all && is_little && !end.late && end.unread == 0
 }
 
 /// Whether what came after the request is no answer: nothing, session tickets, or a farewell.
