@@ -10,7 +10,7 @@ use crate::commands::{
 };
 use crate::demo::{gateway, upstream};
 use crate::filter::Filter;
-use crate::kernel::{Options, RING};
+use crate::kernel::{Options, RING, ring_of};
 use crate::senses::Naming;
 use crate::senses::proc::Arguments;
 
@@ -164,16 +164,10 @@ pub fn causes(text: &str) -> Result<Causes, String> {
     Ok(Causes(found))
 }
 
-/// What a ring buffer of the kernel may be: a power of two, and whole pages (`bpf(2)`).
-fn ring(text: &str) -> Result<u32, String> {
+/// What a ring buffer of the kernel may be.
+pub fn ring(text: &str) -> Result<u32, String> {
     let bytes: u32 = text.parse().map_err(|error| format!("{error}"))?;
-    let page = u32::try_from(rustix::param::page_size()).unwrap_or(4096);
-    let largest = 1 << 30;
-    if bytes.is_power_of_two() && (page..=largest).contains(&bytes) {
-        Ok(bytes)
-    } else {
-        Err(format!("it takes a power of two, {page} to {largest}"))
-    }
+    ring_of(bytes)
 }
 
 /// A span in seconds, with a fraction or without.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::settings::Level;
 use crate::exit::Ending;
+use crate::kernel::ring_of;
 
 /// Where a file is looked for that nobody named.
 pub const PLACE: &str = "/etc/probe502/config.toml";
@@ -29,6 +30,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("upstreams", "integer"),
     ("arguments", "boolean"),
     ("kubernetes", "boolean"),
+    ("ring_bytes", "integer"),
     ("strict", "boolean"),
     ("log", "string"),
 ];
@@ -49,6 +51,7 @@ pub struct Said {
     pub upstreams: Option<u64>,
     pub arguments: Option<bool>,
     pub kubernetes: Option<bool>,
+    pub ring_bytes: Option<u32>,
     pub strict: Option<bool>,
     pub log: Option<Level>,
 }
@@ -126,6 +129,9 @@ fn check(said: &Said) -> anyhow::Result<()> {
     within("history_mb", said.history_mb, u64::MAX)?;
     within("history_days", said.history_days, 3650)?;
     within("upstreams", said.upstreams, 10_000)?;
+    if let Some(bytes) = said.ring_bytes {
+        ring_of(bytes).map_err(|error| anyhow!("`ring_bytes` is {bytes}; {error}"))?;
+    }
     let mut status = said.status.iter().flatten();
     match status.find(|status| !(400..600).contains(*status)) {
         Some(status) => Err(anyhow!("`status` holds {status}; it takes 400 to 599")),
@@ -154,6 +160,7 @@ mod tests {
         assert!(refused("listen = 9502").contains("line 1"));
         assert!(refused("status = [200]").contains("400 to 599"));
         assert!(refused("upstreams = 0").contains("1 to 10000"));
+        assert!(refused("ring_bytes = 5000").contains("a power of two"));
         assert!(refused("log = \"loud\"").contains("loud"));
         assert!(refused("listen = ").contains("line 1"));
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::settings::Level;
+use crate::cli::ring;
 
 /// What flags and the environment say; what they leave open the file may say.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -62,6 +63,11 @@ pub struct Flags {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "YES",
           env = "PROBE502_KUBERNETES")]
     pub kubernetes: Option<bool>,
+    /// Room for records between two reads: a power of two, a page at least; two times as much
+    /// memory is resident once it was full. Too small, records are lost, and verdicts are unknown
+    /// [default: 8388608]
+    #[arg(long, value_name = "BYTES", env = "PROBE502_RING_BYTES", value_parser = ring)]
+    pub ring_bytes: Option<u32>,
     /// End at once where a hook is missing, instead of running degraded
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "YES",
           env = "PROBE502_STRICT")]

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::file::{File, Said};
 pub use super::flags::Flags;
 use crate::filter::Filter;
-use crate::kernel::Options;
+use crate::kernel::{Options, RING};
 use crate::senses::Naming;
 use crate::senses::proc::Arguments;
 
@@ -88,6 +88,7 @@ pub struct Settings {
     pub upstreams: Set<u64>,
     pub arguments: Set<bool>,
     pub kubernetes: Set<bool>,
+    pub ring_bytes: Set<u32>,
     pub strict: Set<bool>,
     pub log: Set<Level>,
 }
@@ -159,6 +160,12 @@ impl Settings {
             upstreams: from.pick("upstreams", names, |said| said.upstreams, UPSTREAMS),
             arguments: from.pick("arguments", arguments, |said| said.arguments, false),
             kubernetes: from.pick("kubernetes", kubernetes, |said| said.kubernetes, false),
+            ring_bytes: from.pick(
+                "ring_bytes",
+                flags.ring_bytes.as_ref(),
+                |said| said.ring_bytes,
+                RING,
+            ),
             strict: from.pick("strict", flags.strict.as_ref(), |said| said.strict, false),
             log: from.pick("log", flags.log.as_ref(), |said| said.log, Level::Info),
         })
@@ -169,6 +176,7 @@ impl Settings {
         Options {
             statuses: self.status.value.clone(),
             silent: self.silent.value,
+            ring_bytes: self.ring_bytes.value,
             ..Options::default()
         }
     }
@@ -217,6 +225,7 @@ impl Settings {
             plainly("upstreams", &self.upstreams),
             plainly("arguments", &self.arguments),
             plainly("kubernetes", &self.kubernetes),
+            plainly("ring_bytes", &self.ring_bytes),
             plainly("strict", &self.strict),
             ("log", text(&level), &self.log.origin),
         ]
@@ -232,6 +241,10 @@ impl Settings {
             (
                 "kubernetes",
                 self.kubernetes.value != other.kubernetes.value,
+            ),
+            (
+                "ring_bytes",
+                self.ring_bytes.value != other.ring_bytes.value,
             ),
             ("strict", self.strict.value != other.strict.value),
         ];
@@ -287,7 +300,17 @@ mod tests {
 
     #[test]
     fn what_is_shown_is_what_a_file_may_say() {
-        let held = gather(&["--history", "h.db", "--process", "nginx"], "");
+        let held = gather(
+            &[
+                "--history",
+                "h.db",
+                "--process",
+                "nginx",
+                "--ring-bytes",
+                "65536",
+            ],
+            "",
+        );
         let shown: String = held
             .rows()
             .iter()
@@ -307,8 +330,8 @@ mod tests {
     fn only_a_new_start_changes_what_the_kernel_watches() {
         let (old, new) = (
             gather(&[], ""),
-            gather(&[], "status = [502, 503]\nport = [80]"),
+            gather(&[], "status = [502, 503]\nport = [80]\nring_bytes = 4096"),
         );
-        assert_eq!(old.fixed_that_differ(&new), ["status"]);
+        assert_eq!(old.fixed_that_differ(&new), ["status", "ring_bytes"]);
     }
 }

@@ -42,6 +42,17 @@ pub struct Options {
 /// The ring buffer's usual size: some 9,000 records of connections between two reads.
 pub const RING: u32 = 8 << 20;
 
+/// Whether a ring buffer can have so many bytes: a power of two, and whole pages (`bpf(2)`).
+pub fn ring_of(bytes: u32) -> Result<u32, String> {
+    let page = u32::try_from(rustix::param::page_size()).unwrap_or(4096);
+    let largest = 1 << 30;
+    if bytes.is_power_of_two() && (page..=largest).contains(&bytes) {
+        Ok(bytes)
+    } else {
+        Err(format!("it takes a power of two, {page} to {largest}"))
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
