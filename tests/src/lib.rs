@@ -14,6 +14,7 @@ pub mod netns;
 pub mod nginx;
 pub mod paths;
 pub mod place;
+pub mod prometheus;
 pub mod repertoire;
 pub mod route;
 pub mod running;

@@ -1,29 +1,15 @@
 //! The rules for Prometheus and the dashboards over it: by Prometheus' own tools, and in a Prometheus
 //! that scrapes an agent.
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use probe502_tests::daemon::{Daemon, raw};
+use anyhow::{Context as _, Result, ensure};
+use probe502_tests::daemon::Daemon;
 use probe502_tests::nginx::{Nginx, free_port};
 use probe502_tests::paths::Folder;
-use probe502_tests::running::Running;
+use probe502_tests::prometheus::{Prometheus, dashboards, items, project, queries, rules};
 use probe502_tests::skip::unable;
 use serde_json::Value;
-
-/// Far above what a scrape and an evaluation take, for a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
-
-fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-fn rules() -> PathBuf {
-    project().join("dashboards/rules")
-}
 
 fn promtool(arguments: &[&str], stdin: Stdio) -> Result<()> {
     let mut tool = Command::new("promtool");
@@ -69,38 +55,6 @@ fn the_rules_name_metrics_and_pages_that_there_are() -> Result<()> {
         ensure!(project().join(&page).is_file(), "no page {page}");
     }
     Ok(())
-}
-
-/// The dashboards by their files' names.
-fn dashboards() -> Result<Vec<(String, Value)>> {
-    let mut all = Vec::new();
-    for name in ["causes", "health", "overview"] {
-        let path = project().join(format!("dashboards/grafana/{name}.json"));
-        all.push((
-            name.to_owned(),
-            serde_json::from_str(&std::fs::read_to_string(path)?)?,
-        ));
-    }
-    Ok(all)
-}
-
-fn items<'a>(of: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
-    of[key].as_array().into_iter().flatten()
-}
-
-/// Each query of a dashboard, as Grafana would send it with every variable at `All`.
-fn queries(dashboard: &Value) -> Vec<String> {
-    let targets = items(dashboard, "panels").flat_map(|panel| items(panel, "targets"));
-    let texts = targets.filter_map(|target| target["expr"].as_str());
-    let filled = |text: &str| {
-        let text = text
-            .replace("$__rate_interval", "1m")
-            .replace("$__range", "1h");
-        ["instance", "gateway", "cause"]
-            .iter()
-            .fold(text, |text, name| text.replace(&format!("${name}"), ".*"))
-    };
-    texts.map(filled).collect()
 }
 
 #[test]
@@ -152,67 +106,6 @@ fn every_panel_says_what_it_shows_and_where_from() -> Result<()> {
     Ok(())
 }
 
-/// A Prometheus of one agent, with the rules.
-struct Prometheus {
-    addr: SocketAddr,
-    _running: Running,
-}
-
-impl Prometheus {
-    fn of(daemon: &Daemon, folder: &Folder) -> Result<Self> {
-        let addr = SocketAddr::from(([127, 0, 0, 1], free_port("127.0.0.1")?));
-        let config = folder.path("prometheus.yml");
-        let text = format!(
-            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
-             rule_files: [{:?}]\n\
-             scrape_configs: [{{job_name: probe502, static_configs: [{{targets: ['{}']}}]}}]\n",
-            rules().join("probe502.yml").canonicalize()?,
-            daemon.addr
-        );
-        std::fs::write(&config, text)?;
-        let mut command = Command::new("prometheus");
-        command.arg(format!("--config.file={}", config.display()));
-        command.arg(format!(
-            "--storage.tsdb.path={}",
-            folder.path("tsdb").display()
-        ));
-        command.arg(format!("--web.listen-address={addr}"));
-        let running = Running::start(&mut command)?;
-        Ok(Self {
-            addr,
-            _running: running,
-        })
-    }
-
-    /// What it answers, or null where it does not yet.
-    fn ask(&self, path: &str) -> Value {
-        let request = format!("GET /api/v1/{path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
-        let answer = raw(self.addr, request.as_bytes());
-        let body = answer.map(|page| page.body).unwrap_or_default();
-        serde_json::from_str(&body).unwrap_or_default()
-    }
-
-    /// Waits until the answer fits.
-    fn shows(&self, path: &str, fits: impl Fn(&Value) -> bool) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let answer = self.ask(path);
-            if fits(&answer) {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                bail!("{path}: {answer}");
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
-    }
-}
-
-/// As a query in a path.
-fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
-}
-
 #[test]
 fn prometheus_takes_the_metrics_and_every_rule_and_panel_evaluates() -> Result<()> {
     if unable() {
@@ -222,7 +115,7 @@ fn prometheus_takes_the_metrics_and_every_rule_and_panel_evaluates() -> Result<(
     let gateway = Nginx::before(&format!("127.0.0.1:{}", free_port("127.0.0.1")?))?;
     let file = format!("port = [{}]\n", gateway.port());
     let daemon = Daemon::start(&folder.path(""), &file, &[])?;
-    let prometheus = Prometheus::of(&daemon, &folder)?;
+    let prometheus = Prometheus::of(&[&daemon], &folder)?;
     for _ in 0..7 {
         gateway.get("/x")?;
     }
@@ -244,7 +137,7 @@ fn prometheus_takes_the_metrics_and_every_rule_and_panel_evaluates() -> Result<(
     prometheus.shows("rules", healthy)?;
     for (name, dashboard) in dashboards()? {
         for text in queries(&dashboard) {
-            let answer = prometheus.ask(&format!("query?query={}", encoded(&text)));
+            let answer = prometheus.query(&text);
             ensure!(answer["status"] == "success", "{name}: {text}: {answer}");
         }
     }
