@@ -153,6 +153,19 @@ fn the_newest_gunicorns_worker_exits_or_times_out_on_a_unix_socket() -> Result<(
     cast.expect(&answer, "process.killed.by-parent")
 }
 
+/// Its master sends ABRT, upon which the worker of this release exits with a status of its own.
+#[test]
+fn gunicorn_20_times_out_a_worker_that_sleeps_on_a_unix_request() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let program = venv::gunicorn_20()?.join("bin/gunicorn");
+    let served = Served::gunicorn(&program, &["--timeout", "1"])?;
+    let cast = Cast::of(Kind::Nginx, served, Speaks::Http)?;
+    let answer = cast.get("/sleep")?;
+    cast.expect(&answer, "process.killed.by-parent")
+}
+
 fn node_behind_nginx(keeps: Option<Duration>) -> Result<Option<Cast>> {
     if unable() {
         return Ok(None);

@@ -116,13 +116,20 @@ fn master(task: &Task, memory: &Memory) -> Option<Pid> {
     (parent.comm == task.comm).then_some(task.parent)
 }
 
+/// Whether its parent may be a master: no other program is, nor the host's init.
+fn may_have_siblings(task: &Task, memory: &Memory) -> bool {
+    let parent = memory.processes.known(task.parent);
+    task.parent.0 > 1 && parent.is_none_or(|parent| parent.comm == task.comm)
+}
+
 /// Whether an upstream of the same gateway failed lately, for a request at whatever door: several may
 /// lead to the same upstreams.
 fn was_let_down(answer: &Answer, attempts: &Attempts, memory: &Memory) -> bool {
     let task = &answer.task;
     let lately = |at: Timestamp| answer.at.since(at) <= MARKED_DOWN;
+    let has_siblings = may_have_siblings(task, memory);
     let is_ours = |pid: Pid, parent: Pid, comm: &str| {
-        pid == task.pid || parent == task.parent && comm == task.comm
+        pid == task.pid || has_siblings && parent == task.parent && comm == task.comm
     };
     let failed = memory.failures().any(|failure| {
         let other = &failure.task;
