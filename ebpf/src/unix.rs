@@ -350,7 +350,23 @@ pub fn send_read_last(tid: u32) -> Option<()> {
     // SAFETY: only this thread writes its own element, and it is running this program.
     let accepted = core::mem::take(unsafe { &mut *place });
     if accepted != 0 {
-        tell(known(accepted)?, kind::UNIX_ENDED, 0, how::OPEN, true);
+        let known = known(accepted)?;
+        note_close(known, accepted);
+        tell(known, kind::UNIX_ENDED, 0, how::OPEN, true);
+    }
+    None
+}
+
+/// The dialling end may know of the other end's close, unread: what woke it tells too (`EPOLLRDHUP`).
+#[inline(never)]
+fn note_close(known: &mut UnixConnection, accepted: u64) -> Option<()> {
+    let dialled = Kernel::at(known.dialled as *const c_void)?;
+    let is_shut = dialled.read::<u8>(layout!(sock_shutdown))? & 1 == 1;
+    let connection = &mut known.connection;
+    if connection.gone == 0 && is_shut && dialled.unix_peer() == accepted {
+        connection.gone = 1;
+        connection.fin_at = connection::now();
+        connection.flags |= flag::FIN_HEARD;
     }
     None
 }
