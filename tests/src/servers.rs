@@ -90,17 +90,16 @@ impl Served {
         place.ready(command, folder)
     }
 
-    /// Node's own HTTP server, with its default timers or this keep-alive timeout.
+    /// Node's own HTTP server, with its default timers.
     ///
     /// # Errors
     /// When it does not start.
-    pub fn node(keeps: Option<Duration>) -> Result<Self> {
+    pub fn node() -> Result<Self> {
         let folder = Folder::make()?;
         let place = Place::of(Door::Port, &folder)?;
         let mut command = Command::new(node()?);
-        let keeps = keeps.map(|idle| idle.as_millis().to_string());
         command.arg(programs().join("node.js"));
-        command.arg(place.port.to_string()).args(keeps);
+        command.arg(place.port.to_string());
         place.ready(command, folder)
     }
 }

@@ -1,4 +1,4 @@
-// Node's own HTTP server: `node.js PORT [KEEP-ALIVE-MS]`; without the second, its default of five seconds.
+// Node's own HTTP server: `node.js PORT`, with its default timers: five seconds for an idle connection.
 const http = require("http");
 
 const server = http.createServer((request, response) => {
@@ -8,6 +8,4 @@ const server = http.createServer((request, response) => {
     response.end("ok\n");
   });
 });
-const [port, keeps] = process.argv.slice(2).map(Number);
-if (keeps) server.keepAliveTimeout = keeps;
-server.listen(port, "127.0.0.1");
+server.listen(Number(process.argv[2]), "127.0.0.1");

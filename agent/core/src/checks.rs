@@ -10,6 +10,7 @@ use crate::joining::{Answer, Joined};
 use crate::memory::Memory;
 use crate::near::as_answer;
 use crate::own_answer::is_at_its_door;
+use crate::own_page::Word;
 use crate::units::Timestamp;
 use crate::unix::Target;
 use crate::verdict::{Join, Symptom};
@@ -50,7 +51,9 @@ fn failing<'a>(answer: &Answer, attempts: &'a Attempts) -> BTreeMap<String, &'a 
     }
     let is_due = |(attempt, before): &(&Attempt, Option<Timestamp>)| {
         let usual = before.map_or(Duration::ZERO, |before| attempt.at.since(before) * 2);
-        answer.at.since(attempt.at) <= usual.max(LATELY)
+        // Squid checks a dead peer again only as a request comes.
+        let is_dead = answer.word == Some(Word::Nobody);
+        is_dead || answer.at.since(attempt.at) <= usual.max(LATELY)
     };
     let fresh = last.into_iter().filter(|(_, found)| is_due(found));
     fresh

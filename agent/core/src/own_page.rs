@@ -32,17 +32,20 @@ pub enum Word {
     Dial(Errno),
     /// None decided: the failure was another.
     Other,
+    /// Nobody was asked, where nobody was: all of its peers are dead.
+    Nobody,
 }
 
 /// What Squid's page says of a dial (squid-cache.org, `ErrorState`): the error's name and an errno.
-/// `ERR_READ_ERROR 0` is what it says where it asked nobody, as all its peers are dead.
+/// Squid 5.7 says `ERR_READ_ERROR 0` where all its peers are dead.
 #[must_use]
 pub fn word(head: &Head) -> Option<Word> {
     let text = String::from_utf8_lossy(&head.0);
     let (name, errno) = field(&text, "x-squid-error")?.split_once(' ')?;
     let errno = errno.trim_end().parse().ok()?;
-    Some(match name {
-        "ERR_CONNECT_FAIL" => Word::Dial(Errno(errno)),
+    Some(match (name, errno) {
+        ("ERR_CONNECT_FAIL", errno) => Word::Dial(Errno(errno)),
+        ("ERR_READ_ERROR", 0) | ("ERR_CANNOT_FORWARD", _) => Word::Nobody,
         _ => Word::Other,
     })
 }
@@ -53,7 +56,7 @@ impl Word {
     pub fn allows(self, is_dial: bool, errno: Errno) -> bool {
         match self {
             Self::Dial(said) => is_dial && (said == errno || said.0 == 0 || errno.0 == 0),
-            Self::Other => !is_dial,
+            Self::Other | Self::Nobody => !is_dial,
         }
     }
 }
@@ -102,7 +105,8 @@ mod tests {
             word(&Head(head.into_bytes()))
         };
         assert_eq!(said("ERR_CONNECT_FAIL 111"), Some(Word::Dial(Errno(111))));
-        assert_eq!(said("ERR_READ_ERROR 0"), Some(Word::Other));
+        assert_eq!(said("ERR_READ_ERROR 0"), Some(Word::Nobody));
+        assert_eq!(said("ERR_READ_ERROR 104"), Some(Word::Other));
         assert_eq!(said("xxxxxxxxxxxxxxxx xxx"), None);
         assert!(Word::Dial(Errno(111)).allows(true, Errno(111)));
         assert!(!Word::Dial(Errno(113)).allows(true, Errno(111)));

@@ -9,6 +9,7 @@ use super::asked;
 use crate::accuracy::cast::Cast;
 use crate::accuracy::luck::Luck;
 use crate::accuracy::{Fault, Truth, truth};
+use crate::gateways::Kind;
 use crate::running::Running;
 use crate::upstream::{endpoint, programs};
 
@@ -30,7 +31,12 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::new("nul-in-header", MALFORMED, |luck, _| foreign(luck, "nul")),
     Fault::new("blank-in-header-name", MALFORMED, |luck, _| {
         foreign(luck, "name")
-    }),
+    })
+    .unknown(&[(
+        Kind::Apache,
+        "it takes the answer and keeps the connection, and its own output refuses the header (AH02429): \
+         nothing happens on the upstream's socket",
+    )]),
     Fault::new("garbage", MALFORMED, |luck, _| foreign(luck, "garbage")),
     Fault::new(
         "header-too-big",
