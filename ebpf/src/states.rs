@@ -14,7 +14,7 @@ use crate::{
     deferred, dials, emit, header, kernel,
     kernel::{Sock, TCP, TcpSock},
     messages::is_request,
-    order, resets, tries,
+    order, resets, tls, tries,
 };
 
 // net/tcp_states.h
@@ -342,7 +342,7 @@ fn worth(connection: &Connection, how: u8, received: u64, tcp: TcpSock) -> Worth
 #[inline(always)]
 fn broke_off(connection: &Connection, received: u64) -> bool {
     if !is_request(&connection.said_head, connection.said_head_length) {
-        return false;
+        return tls::is_unfinished(connection);
     }
     let kept = u32::from(connection.heard_head_length);
     let whole = if connection.has(flag::HEADER_SCANNED) {

@@ -31,6 +31,14 @@ fn heard_alert(connection: &Connection) -> bool {
     first == ALERT && length > 0 || first == APPLICATION_DATA && length == SEALED_ALERT
 }
 
+/// Whether nothing followed the ClientHello: the handshake did not come about.
+#[inline(always)]
+pub fn is_unfinished(connection: &Connection) -> bool {
+    connection.said == 1
+        && !connection.has(flag::LATE | flag::ASKED)
+        && is_tls(&connection.said_head)
+}
+
 /// A gateway's message has begun: notes that TLS application data leaves, where it is more than an
 /// alert. What was heard before is forgotten, unless it is an alert, or an alert answers it.
 #[inline(always)]

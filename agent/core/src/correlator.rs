@@ -223,9 +223,9 @@ impl Correlator {
         let asked = http::asked(&flow.heard_head);
         let shape = Shape::of(status, &said);
         self.asking.about(at, &task, &self.memory.processes);
-        let before = self.last_answers.get(&task.tid).copied();
         let manner = self.habits.of(at, task.pid, flow.threads);
         let answer = Answer {
+            before: self.last_answers.get(&task.tid).copied(),
             at,
             task,
             flow,
@@ -233,7 +233,7 @@ impl Correlator {
             status,
             asked,
             shape,
-            before,
+            is_followed: false,
             manner,
             ordered: self.memory.ordered,
             wants_server: is_for_want_of_a_server(&said),
@@ -332,7 +332,7 @@ impl Correlator {
     fn judge(&mut self, number: u64, mut waiting: Waiting, now: Option<Timestamp>) {
         let seen = now.unwrap_or(waiting.answer.at);
         if waiting.joined.is_none() {
-            self.habits.refresh(&mut waiting.answer);
+            self.refresh(&mut waiting.answer);
             waiting.joined = join_late(&waiting.answer, &mut self.attempts, seen);
             if let Some(joined) = &waiting.joined {
                 self.remember_failure(number, &waiting.answer, joined);

@@ -6,6 +6,7 @@ use crate::attempts::{Attempt, Attempts};
 use crate::event::{Flow, Task};
 use crate::fitting::{AT_ONCE, Line, SLACK, fits, follows, is_all, is_near, line};
 use crate::habits::Manner;
+use crate::letting_go::let_go_next;
 use crate::own_page::Word;
 use crate::shapes::Shape;
 use crate::sharing::{remember, shared};
@@ -38,6 +39,8 @@ pub struct Answer {
     pub shape: Shape,
     /// The same thread's answer before this one.
     pub before: Option<Timestamp>,
+    /// The same thread gave another since.
+    pub is_followed: bool,
     /// How its process goes about it.
     pub manner: Manner,
     /// The kernel told what the thread had let go of just before it answered.
@@ -223,7 +226,9 @@ pub fn join_late(answer: &Answer, attempts: &mut Attempts, now: Timestamp) -> Op
         } else {
             Join::TaskOrder
         };
-        let ambiguous = late && own.at <= answer.at || held_up(answer, own) || own.was_greeted();
+        let is_late = own.at.since(answer.at) > AT_ONCE;
+        let ambiguous =
+            is_late || late && own.at <= answer.at || held_up(answer, own) || own.was_greeted();
         return Some(take(answer, attempts, (own.number, by, ambiguous), now));
     }
     // Time alone shows no gateway in who closes without a word.
@@ -247,23 +252,6 @@ pub fn join_late(answer: &Answer, attempts: &mut Attempts, now: Timestamp) -> Op
     let ambiguous = answer.manner.turned_out_late && !is_dial;
     let choice = (first.number, Join::Time, ambiguous);
     Some(take(answer, attempts, choice, now))
-}
-
-/// Some answer first: what the same thread let go of next, and had failed before.
-fn let_go_next<'a>(answer: &Answer, attempts: &'a Attempts) -> Option<&'a Attempt> {
-    let next = |attempt: &&Attempt| {
-        attempt.tid == answer.task.tid
-            && attempt.relayed.is_none()
-            && attempt.at >= answer.at
-            && attempt.at.since(answer.at) <= AT_ONCE
-            && (!attempt.is_weak() || attempt.may_be_unanswered())
-            && line(answer, attempt) != Line::Differs
-            && fits(answer, attempt, attempt.at)
-    };
-    attempts
-        .of(answer.task.pid)
-        .filter(next)
-        .min_by_key(|attempt| (attempt.is_weak(), attempt.at))
 }
 
 /// The last thing that the answering thread did before.

@@ -24,6 +24,7 @@ mod foreign;
 mod habits;
 mod http;
 mod joining;
+mod letting_go;
 mod listeners;
 pub mod looks;
 mod memory;

@@ -243,6 +243,7 @@ pub fn as_answer(attempt: &Attempt, task: Task) -> Answer {
         asked: attempt.asked,
         shape: Shape::of(0, &Head::default()),
         before: None,
+        is_followed: false,
         manner: Manner::default(),
         ordered: true,
         wants_server: false,

@@ -23,6 +23,13 @@ impl Correlator {
         self.memory.see_queue(at, queue);
     }
 
+    /// What has become known of its process and thread since it was given.
+    pub(super) fn refresh(&self, answer: &mut Answer) {
+        let last = self.last_answers.get(&answer.task.tid);
+        answer.is_followed = last.is_some_and(|last| *last > answer.at);
+        self.habits.refresh(answer);
+    }
+
     /// Asks what would explain an answer that was joined late; until when it then waits.
     pub(super) fn ask(&mut self, waiting: &mut Waiting, now: Timestamp) -> Option<Timestamp> {
         if std::mem::replace(&mut waiting.asked, true) {
