@@ -2,6 +2,7 @@
 
 Orders on standard input, an answer to each on standard output:
   shown TEXT     wait until a failed answer whose line holds TEXT is shown
+  after TEXT     print how many milliseconds after the answer left its line was there
   click TEXT     click on it, and print what its story says
   key TEXT       go to it by the keyboard, open it, print what its story says
   scripts        print how many elements of outsiders' making the page holds
@@ -23,6 +24,18 @@ OPTIONS = [
     "--disable-dev-shm-usage", "--window-size=1280,800",
 ]
 PATIENCE = 10
+# When each line of the feed was there, by its id, in milliseconds of the wall clock.
+WATCH = """
+window.there = new Map();
+new MutationObserver((changes) => {
+  for (const change of changes)
+    for (const line of change.addedNodes) window.there.set(line.id, Date.now());
+}).observe(document.getElementById("feed"), { childList: true });
+"""
+AFTER = """
+const verdict = verdicts.get(arguments[0].slice(2));
+return window.there.get(arguments[0]) - Date.parse(verdict.time);
+"""
 
 
 def open_page(url):
@@ -32,6 +45,7 @@ def open_page(url):
     options.binary_location = "/usr/bin/chromium"
     browser = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
     browser.get(url)
+    browser.execute_script(WATCH)
     return browser
 
 
@@ -95,6 +109,9 @@ def main():
             verb, _, text = order.strip().partition(" ")
             if verb == "shown":
                 print(line(browser, text).text.replace("\n", " "), flush=True)
+            elif verb == "after":
+                shown = line(browser, text).get_attribute("id")
+                print(browser.execute_script(AFTER, shown), flush=True)
             elif verb == "click":
                 print(click(browser, text), flush=True)
             elif verb == "key":

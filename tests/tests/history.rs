@@ -3,13 +3,14 @@
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use probe502_tests::agent::binary;
 use probe502_tests::daemon::Daemon;
 use probe502_tests::nginx::{Nginx, free_port};
 use probe502_tests::paths::Folder;
-use probe502_tests::skip::unable;
+use probe502_tests::skip::{say, unable};
 use serde_json::Value;
 
 /// A gateway with nobody behind it, a daemon that keeps what fails there, and where.
@@ -113,6 +114,51 @@ fn what_was_written_outlives_a_kill() -> Result<()> {
         then.len(),
         after.len()
     );
+    Ok(())
+}
+
+#[test]
+fn it_is_read_while_the_agent_writes() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let kept = Kept::with(None)?;
+    let count = 4000;
+    let began = Instant::now();
+    let (reads, took) = std::thread::scope(|scope| -> Result<(Vec<Vec<String>>, Duration)> {
+        let writing = scope.spawn(|| {
+            kept.fail("busy", count)?;
+            let outcome = "probe502_history_verdicts_total";
+            kept.daemon
+                .reaches(outcome, "outcome=\"written\"", count as u64)?;
+            Ok(began.elapsed())
+        });
+        let mut reads = Vec::new();
+        while !writing.is_finished() {
+            reads.push(paths(&kept.history)?);
+        }
+        let joined = writing.join();
+        let took: Result<Duration> = joined.map_err(|_| anyhow!("the client panicked"))?;
+        Ok((reads, took?))
+    })?;
+    let whole = paths(&kept.history)?;
+    ensure!(whole.len() == count, "{} of {count}", whole.len());
+    let meanwhile = |read: &&Vec<String>| !read.is_empty() && read.len() < count;
+    say(&format!(
+        "{count} written in {took:?}, read {} times meanwhile",
+        reads.iter().filter(meanwhile).count()
+    ));
+    ensure!(
+        reads.iter().any(|read| meanwhile(&read)),
+        "never read meanwhile"
+    );
+    for read in &reads {
+        ensure!(
+            whole.starts_with(read),
+            "another history after {}",
+            read.len()
+        );
+    }
     Ok(())
 }
 
