@@ -179,3 +179,38 @@ fn apache_leaves_them_alone() -> Result<()> {
 fn caddy_leaves_them_alone() -> Result<()> {
     leaves_them_alone(Kind::Caddy, 2)
 }
+
+/// Longer than its connect timeout: so soon it checks no peer again.
+const CHECKED_AGAIN: Duration = Duration::from_millis(2600);
+
+/// Squid dials its dead peers on its own account as a request comes, those of other sites too, and asks none.
+#[test]
+fn squids_own_dials_are_no_attempts() -> Result<()> {
+    if Kind::Squid.is_missing() {
+        return Ok(());
+    }
+    let other = endpoint(HOST, free_port(HOST)?);
+    let own = Site::on(HOST, vec![dead()?])?;
+    let mut watch = Watch::on(own.addr.port(), &STATUSES)?;
+    let sites = vec![own, Site::on(HOST, vec![Server::Tcp(other.clone())])?];
+    let plan = Plan {
+        sites,
+        ..Plan::default()
+    };
+    let gateway = Gateway::start(Kind::Squid, &plan)?;
+    for _ in 0..2 {
+        std::thread::sleep(CHECKED_AGAIN);
+        let answer = gateway.get(&format!("/dead/{}", next_id()))?;
+        // 503 is its word for a dial that failed.
+        let cause = if answer.status == 503 {
+            "listener.absent"
+        } else {
+            "proxy.no-live-upstream"
+        };
+        let honest = [cause, "unknown.unexplained", LOST];
+        let seen = watch.expect_one_of(&answer, &honest, Sure::Honest);
+        let is_others = seen.is_some_and(|seen| seen.field("/upstream/addr") == other);
+        ensure!(!is_others, "the other site's peer was blamed");
+    }
+    watch.end().map(drop)
+}
