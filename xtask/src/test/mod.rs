@@ -13,8 +13,8 @@ use crate::process::{cargo, is_root, on_path, run as run_through};
 use crate::{demo, ebpf, packages, repository, tidy};
 use tally::Tally;
 
-/// What the end-to-end tests use: the gateways, a root file system with newer ones, the firewall,
-/// namespaces, a browser for the live page, Prometheus, the upstreams' Python with its virtual environments, and `kill`.
+/// What the end-to-end tests use: the gateways, a root file system with newer ones, containers,
+/// the firewall, namespaces, a browser for the live page, Prometheus, the upstreams' Python with its virtual environments, and `kill`.
 pub const PACKAGES: &[&str] = &[
     "nginx",
     "haproxy",
@@ -26,6 +26,8 @@ pub const PACKAGES: &[&str] = &[
     "php8.2-fpm",
     "nodejs",
     "debootstrap",
+    "crun",
+    "runc",
     "nftables",
     "iproute2",
     "python3",
