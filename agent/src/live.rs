@@ -17,6 +17,7 @@ use probe502_core::verdict::{Kind, Verdict};
 
 use crate::clock;
 use crate::kernel::{self, HookState, Kernel, Options};
+use crate::kubernetes::{Names, News, Word};
 use crate::privilege;
 use crate::recording::Recorder;
 use crate::senses::kmsg::KernelLog;
@@ -33,6 +34,9 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// Longer than any grace: what still waits at the end is judged with what is known.
 const LAST_GRACE: Duration = Duration::from_secs(1);
 
+/// What waits to be said of the pods' names.
+const WORDS: usize = 16;
+
 /// Its name where it is missing. It is no hook: without it only OOM kills lack their report, which
 /// the core sees by itself.
 const LOG: &str = "kernel-log";
@@ -44,6 +48,8 @@ pub struct Live {
     correlator: Correlator,
     log: Option<KernelLog>,
     looker: Looker,
+    names: Option<Names>,
+    words: Vec<Word>,
     recorder: Option<Recorder>,
     flushed: Instant,
     ring_lost: BTreeMap<&'static str, u64>,
@@ -69,6 +75,8 @@ impl Live {
             correlator: Correlator::new(Settings::default()),
             log: KernelLog::open().ok(),
             looker: Looker::new(naming.arguments),
+            names: naming.kubernetes.then(Names::start).transpose()?,
+            words: Vec::new(),
             recorder,
             flushed: Instant::now(),
             ring_lost: BTreeMap::new(),
@@ -113,6 +121,7 @@ impl Live {
         let now = kernel::now();
         self.drain_ring(now)?;
         self.drain_log()?;
+        self.hear_names()?;
         self.answer_wishes()?;
         let verdicts = self.judge(now)?;
         self.answer_wishes()?;
@@ -136,6 +145,11 @@ impl Live {
     /// What there is to tell besides the verdicts.
     pub fn notices(&mut self) -> Vec<Notice> {
         std::iter::from_fn(|| self.correlator.poll_notice()).collect()
+    }
+
+    /// What there is to say of the pods' names.
+    pub fn words(&mut self) -> Vec<Word> {
+        std::mem::take(&mut self.words)
     }
 
     /// Waits out the grace of what still waits, and judges it.
@@ -308,6 +322,20 @@ impl Live {
         }
         for fact in facts {
             self.feed(kernel::now(), fact)?;
+        }
+        Ok(())
+    }
+
+    fn hear_names(&mut self) -> anyhow::Result<()> {
+        let news = self.names.as_ref().map(Names::poll).unwrap_or_default();
+        for news in news {
+            match news {
+                News::Pods(pods) => (pods.into_iter())
+                    .try_for_each(|pod| self.feed(kernel::now(), Fact::Pod(pod)))?,
+                // Who does not ask for them hears the first few.
+                News::Word(word) if self.words.len() < WORDS => self.words.push(word),
+                News::Word(_) => {}
+            }
         }
         Ok(())
     }

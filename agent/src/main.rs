@@ -10,6 +10,7 @@ mod exit;
 mod filter;
 mod history;
 mod kernel;
+mod kubernetes;
 mod live;
 mod output;
 mod privilege;

@@ -115,6 +115,9 @@ impl Watch {
         if live.watches_unix() && !std::mem::replace(&mut self.said_unix, true) {
             eprintln!("a gateway dialled a UNIX socket: such connections are watched from now on");
         }
+        for word in live.words() {
+            eprintln!("{}", word.text);
+        }
         for notice in live.notices() {
             self.teller.notice(&notice)?;
         }

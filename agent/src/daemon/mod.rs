@@ -133,6 +133,12 @@ impl Daemon {
         for notice in self.live.notices() {
             self.notice(&notice);
         }
+        for word in self.live.words() {
+            match word.well {
+                true => info!("{}", word.text),
+                false => warn!("{}", word.text),
+            }
+        }
         if self.counted.elapsed() >= COUNTED {
             self.counted = Instant::now();
             self.count();
