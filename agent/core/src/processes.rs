@@ -354,9 +354,12 @@ impl Processes {
             (!reused).then_some(process)
         };
         let own = of(task.pid);
-        let known = own.or_else(|| of(task.parent).filter(|parent| parent.comm == task.comm));
-        let Some(known) = known else { return bare };
-        let comm = own.map_or(bare.comm, |own| own.comm.clone());
-        self.pods.who((task.pid, comm), known)
+        let master = of(task.parent).filter(|parent| parent.comm == task.comm);
+        let comm = own.map_or(&bare.comm, |own| &own.comm).clone();
+        match (own, master) {
+            (Some(own), master) => (self.pods).who((task.pid, comm), &own.completed(master)),
+            (None, Some(master)) => self.pods.who((task.pid, comm), master),
+            (None, None) => bare,
+        }
     }
 }

@@ -48,6 +48,27 @@ pub struct Process {
     pub unit: Option<String>,
 }
 
+impl Process {
+    /// One that was looked at as it ended shows neither program nor place: its master's are its own.
+    #[must_use]
+    pub fn completed(&self, master: Option<&Self>) -> Self {
+        let mut own = self.clone();
+        let Some(master) = master.filter(|_| own.exe.is_none()) else {
+            return own;
+        };
+        own.exe.clone_from(&master.exe);
+        own.script = own.script.or_else(|| master.script.clone());
+        own.command = own.command.or_else(|| master.command.clone());
+        if own.container.is_none() && own.unit.is_none() {
+            own.container.clone_from(&master.container);
+            own.runtime.clone_from(&master.runtime);
+            own.pod.clone_from(&master.pod);
+            own.unit.clone_from(&master.unit);
+        }
+        own
+    }
+}
+
 /// What the API server calls a pod of this node, or one of its containers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
