@@ -13,14 +13,27 @@ use serde_json::{Value, json};
 use crate::client::next_id;
 use crate::paths::Folder;
 use crate::running::Running;
+use crate::skip;
 use crate::upstream::programs;
 
-/// Whether these tests can run here; `cargo xtask test` installs the runtimes.
+/// Skips what needs containers where that is impossible.
 #[must_use]
-pub fn available() -> bool {
-    ["/usr/bin/crun", "/usr/sbin/runc"]
-        .iter()
-        .all(|path| Path::new(path).exists())
+pub fn unable() -> bool {
+    if skip::unable() {
+        return true;
+    }
+    let is_there = |path: &&str| Path::new(path).exists();
+    if !["/usr/bin/crun", "/usr/sbin/runc"].iter().all(is_there) {
+        skip::skip("needs crun and runc; `cargo xtask test` installs them");
+        return true;
+    }
+    false
+}
+
+/// An id that nobody else has, as long as runtimes make them.
+#[must_use]
+pub fn id() -> String {
+    format!("{:032x}{:032x}", std::process::id(), next_id())
 }
 
 /// Which cgroups a runtime uses. crun refuses hosts that have controllers in both.
@@ -81,6 +94,36 @@ impl Container {
             folder,
             name,
         })
+    }
+}
+
+impl Container {
+    /// One that runs `faulty.py` on this address, and listens.
+    ///
+    /// # Errors
+    /// When it does not come to listen.
+    pub fn faulty(folder: Folder, recipe: &Recipe, (host, port): (&str, u16)) -> Result<Self> {
+        let program = programs().canonicalize()?.join("faulty.py");
+        let program = program.to_str().context("a path of text")?;
+        let port = port.to_string();
+        let words = [
+            "/usr/bin/python3",
+            "-B",
+            program,
+            "--host",
+            host,
+            "--port",
+            &port,
+        ];
+        let recipe = Recipe {
+            words: &words,
+            ..*recipe
+        };
+        let own = Self::start(folder, &recipe)?;
+        let listens = |line: &str| line.starts_with("listening ");
+        let ready = own.running.out.wait(Duration::from_secs(20), listens);
+        ready.with_context(|| format!("no upstream: {}", own.running.err.text()))?;
+        Ok(own)
     }
 }
 

@@ -5,6 +5,7 @@ pub mod agent;
 pub mod certificate;
 pub mod cgroup;
 pub mod client;
+pub mod cluster;
 pub mod container;
 pub mod daemon;
 pub mod firewall;

@@ -7,29 +7,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use probe502_tests::agent::Seen;
 use probe502_tests::client::{Answer, Client, next_id};
-use probe502_tests::container::{Container, Hierarchy, Recipe, available};
+use probe502_tests::container::{Container, Hierarchy, Recipe, id, unable};
 use probe502_tests::netns::Netns;
 use probe502_tests::nginx::free_port;
 use probe502_tests::paths::Folder;
-use probe502_tests::skip::{skip, unable};
-use probe502_tests::upstream::programs;
 use probe502_tests::watch::{Sure, Watch};
 
 /// The limit of the upstreams' containers.
 const LIMIT: u64 = 64 << 20;
-
-fn unable_here() -> bool {
-    if !unable() && !available() {
-        skip("needs crun and runc; `cargo xtask test` installs them");
-        return true;
-    }
-    unable()
-}
-
-/// An id that nobody else has, as runtimes make them.
-fn id() -> String {
-    format!("{:032x}{:032x}", std::process::id(), next_id())
-}
 
 fn uid() -> String {
     format!("0b5e4c2a-7f1d-4c39-9a52-{:012x}", next_id() + (1 << 40))
@@ -47,10 +32,7 @@ impl Pair {
     /// Runtime and cgroup of the gateway, then of the upstream.
     fn start(hierarchy: Hierarchy, gateway: (&str, &str), upstream: (&str, &str)) -> Result<Self> {
         let netns = Netns::make()?;
-        let port = free_port("127.0.0.1")?.to_string();
-        let program = programs().canonicalize()?.join("faulty.py");
-        let program = program.to_str().context("a path of text")?;
-        let host = netns.host();
+        let (host, port) = (netns.host(), free_port("127.0.0.1")?);
         let recipe = Recipe {
             runtime: upstream.0,
             hierarchy,
@@ -58,21 +40,9 @@ impl Pair {
             netns: Some(&netns.name),
             // Its controller is v1's where the host has both.
             memory: (hierarchy == Hierarchy::V1).then_some(LIMIT),
-            words: &[
-                "/usr/bin/python3",
-                "-B",
-                program,
-                "--host",
-                &host,
-                "--port",
-                &port,
-            ],
+            words: &[],
         };
-        let upstream = Container::start(Folder::make()?, &recipe)?;
-        let ready = upstream.running.out.wait(Duration::from_secs(20), |line| {
-            line.starts_with("listening ")
-        });
-        ready.with_context(|| format!("no upstream: {}", upstream.running.err.text()))?;
+        let upstream = Container::faulty(Folder::make()?, &recipe, (&host, port))?;
         let addr = SocketAddr::from(([127, 0, 0, 1], free_port("127.0.0.1")?));
         let folder = Folder::make()?;
         std::fs::write(
@@ -153,7 +123,7 @@ fn are(seen: &Seen, fields: &[(&str, &str)]) -> Result<()> {
 
 #[test]
 fn a_pods_container_is_killed_at_its_limit_behind_dockers_nginx() -> Result<()> {
-    if unable_here() {
+    if unable() {
         return Ok(());
     }
     let (docker, bare, uid) = (id(), id(), uid());
@@ -198,7 +168,7 @@ fn a_pods_container_is_killed_at_its_limit_behind_dockers_nginx() -> Result<()> 
 
 #[test]
 fn each_runtime_is_named_by_the_paths_that_it_gives() -> Result<()> {
-    if unable_here() {
+    if unable() {
         return Ok(());
     }
     let uid = uid();

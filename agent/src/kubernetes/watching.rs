@@ -40,12 +40,13 @@ enum Broken {
 
 impl From<Error> for Broken {
     fn from(error: Error) -> Self {
-        if let Error::Api(status) = &error
-            && status.code == GONE
-        {
-            return Self::Forgotten;
+        let Error::Api(status) = &error else {
+            return Self::Refused(with_reasons(&error));
+        };
+        match status.code {
+            GONE => Self::Forgotten,
+            code => Self::Refused(format!("{code} {}", status.message)),
         }
-        Self::Refused(with_reasons(&error))
     }
 }
 
