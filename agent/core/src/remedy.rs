@@ -18,7 +18,7 @@ use crate::verdict::Who;
 pub fn remedy(evidence: &Evidence, cause: Cause, upstream: Option<&Who>) -> String {
     let way = evidence.ending.as_ref().map(|ending| &ending.way);
     match (cause, way, &evidence.place) {
-        (Cause::OomCgroup, Some(Way::Oom(Some(report))), _) => raise_limit(report),
+        (Cause::OomCgroup, Some(Way::Oom(Some(report))), _) => raise_limit(report, upstream),
         (Cause::KilledByParent, Some(Way::Signalled { sent, signal, .. }), _) => {
             by_parent(evidence, *sent, signal.number).unwrap_or_else(|| cause.remedy().into())
         }
@@ -82,17 +82,26 @@ fn by_parent(evidence: &Evidence, sent: Timestamp, signal: u8) -> Option<String>
     })
 }
 
-fn raise_limit(report: &OomReport) -> String {
-    let of = report
-        .cgroup
-        .as_ref()
-        .map(|cgroup| format!(" of {cgroup}"))
+fn raise_limit(report: &OomReport, upstream: Option<&Who>) -> String {
+    let cgroup = report.cgroup.as_ref();
+    let of = upstream
+        .and_then(|who| container(who, cgroup?))
+        .or_else(|| cgroup.cloned())
+        .map(|whose| format!(" of {whose}"))
         .unwrap_or_default();
     let above = report
         .limit_kib
         .map(|kib| format!(" above {}", memory(kib)))
         .unwrap_or_default();
     format!("raise the memory limit{of}{above}, or run fewer workers")
+}
+
+/// Where the limit is the container's own, its names in the cluster: those its author writes.
+fn container(who: &Who, cgroup: &str) -> Option<String> {
+    let (id, cluster) = (who.container.as_ref()?, who.kubernetes.as_ref()?);
+    let name = (cluster.container.as_ref()).filter(|_| cgroup.contains(id.as_str()))?;
+    let runs = cluster.workload.as_ref().unwrap_or(&cluster.pod);
+    Some(format!("container {name} of {}/{runs}", cluster.namespace))
 }
 
 fn keepalive(evidence: &Evidence) -> Option<String> {

@@ -53,10 +53,11 @@ impl Process {
     #[must_use]
     pub fn completed(&self, master: Option<&Self>) -> Self {
         let mut own = self.clone();
-        let Some(master) = master.filter(|_| own.exe.is_none()) else {
+        let ending = own.exe.is_none() || own.command.is_none();
+        let Some(master) = master.filter(|_| ending) else {
             return own;
         };
-        own.exe.clone_from(&master.exe);
+        own.exe = own.exe.or_else(|| master.exe.clone());
         own.script = own.script.or_else(|| master.script.clone());
         own.command = own.command.or_else(|| master.command.clone());
         if own.container.is_none() && own.unit.is_none() {

@@ -23,7 +23,7 @@ pub struct Arguments {
     /// Only this cause, or every cause below it
     #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = crate::cli::causes)]
     pub cause: Vec<Causes>,
-    /// Only upstreams whose address contains this
+    /// Only upstreams whose address, unit, `namespace/workload` or `namespace/pod` contains this
     #[arg(long, value_name = "ADDRESS")]
     pub upstream: Option<String>,
     /// Only these status codes

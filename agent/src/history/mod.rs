@@ -7,7 +7,7 @@ mod writer;
 pub use reader::{Reader, Search};
 pub use writer::{Bounds, Writer};
 
-use probe502_core::verdict::Verdict;
+use probe502_core::verdict::{Upstream, Verdict};
 
 /// Where the packages keep it.
 pub const PLACE: &str = "/var/lib/probe502/history.db";
@@ -35,10 +35,7 @@ impl Row {
             time: verdict.time.clone(),
             status: verdict.status,
             cause: verdict.cause.id(),
-            upstream: verdict
-                .upstream
-                .as_ref()
-                .map(|upstream| upstream.addr.clone()),
+            upstream: verdict.upstream.as_ref().map(called),
             gateway: verdict.gateway.who.comm.clone(),
             json: serde_json::to_string(verdict)?,
         })
@@ -47,5 +44,42 @@ impl Row {
     /// The whole.
     pub fn json(&self) -> &str {
         &self.json
+    }
+}
+
+/// All that people call an upstream: its address, unit, workload and pod.
+fn called(upstream: &Upstream) -> String {
+    let who = upstream.who.as_ref();
+    let mut names = vec![upstream.addr.clone()];
+    names.extend(who.and_then(|who| who.unit.clone()));
+    if let Some(cluster) = who.and_then(|who| who.kubernetes.as_ref()) {
+        let within = |name: &String| format!("{}/{name}", cluster.namespace);
+        names.extend(cluster.workload.iter().map(within));
+        names.push(within(&cluster.pod));
+    }
+    names.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use probe502_core::verdict::Cluster;
+
+    use super::*;
+    use crate::output::example;
+
+    #[test]
+    fn an_upstream_is_found_by_every_name() {
+        let mut upstream = example::verdict().upstream.expect("an upstream");
+        assert_eq!(called(&upstream), "10.4.1.7:8000");
+        if let Some(who) = &mut upstream.who {
+            who.kubernetes = Some(Cluster {
+                namespace: "shop".to_owned(),
+                pod: "orders-x2x4z".to_owned(),
+                workload: Some("orders".to_owned()),
+                ..Cluster::default()
+            });
+        }
+        let names = "10.4.1.7:8000 shop/orders shop/orders-x2x4z";
+        assert_eq!(called(&upstream), names);
     }
 }

@@ -15,7 +15,7 @@ pub struct Search {
     pub since: Option<String>,
     /// Ids of causes.
     pub causes: Vec<&'static str>,
-    /// The upstream's address, or a part of it.
+    /// The upstream's address, unit, workload or pod, or a part of it.
     pub upstream: Option<String>,
     /// Status codes.
     pub status: Vec<u16>,

@@ -12,7 +12,7 @@ use kube::{Api, Client, Config, Error};
 use super::pods::{Known, Told};
 use super::{News, Word};
 
-/// The pauses between two tries grow from one to the other.
+/// The pauses between two tries grow from one to the other, until one lasts longer than its pause.
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
 /// Who answers nothing for so long is taken for gone.
@@ -56,26 +56,25 @@ pub async fn forever(node: &str, tell: &SyncSender<News>) {
         node,
         tell,
         told: Told::default(),
+        listed: None,
         said: None,
     };
     let (mut pause, mut fresh) = (FIRST, false);
     loop {
-        let began = Instant::now();
         let Err(broken) = watching.converse(fresh).await;
-        fresh = matches!(broken, Broken::Forgotten);
-        match broken {
-            Broken::Unheard => return,
-            // Its answer is a list, at once; but not in a circle.
-            Broken::Forgotten if began.elapsed() > FIRST => continue,
-            Broken::Forgotten => {}
-            Broken::Refused(_) | Broken::Silent => {
-                if watching.unwell(&broken.to_string()).is_err() {
-                    return;
-                }
-            }
-        }
-        if began.elapsed() > LONGEST {
+        let lasted = watching.listed.take().map(|since| since.elapsed());
+        if lasted.is_some_and(|lasted| lasted > pause) {
             pause = FIRST;
+        }
+        fresh = matches!(broken, Broken::Forgotten);
+        let heard = match broken {
+            Broken::Unheard => return,
+            // A fresh list is the answer, and no failure.
+            Broken::Forgotten => Ok(()),
+            Broken::Refused(_) | Broken::Silent => watching.unwell(&broken.to_string()),
+        };
+        if heard.is_err() {
+            return;
         }
         tokio::time::sleep(scattered(pause)).await;
         pause = (pause * 2).min(LONGEST);
@@ -86,6 +85,8 @@ struct Watching<'a> {
     node: &'a str,
     tell: &'a SyncSender<News>,
     told: Told,
+    /// Since when this conversation goes well.
+    listed: Option<Instant>,
     /// What was said last of how it goes, empty for well; the same again is not said.
     said: Option<String>,
 }
@@ -118,6 +119,7 @@ impl Watching<'_> {
         for news in self.told.anew(list.items) {
             self.send(News::Pods(news))?;
         }
+        self.listed = Some(Instant::now());
         self.well()?;
         Ok(version)
     }

@@ -59,8 +59,9 @@ pub fn identify(pid: Pid, shown: Arguments) -> Option<Process> {
             .to_owned()
     });
     let place = cgroup::place(&read(pid, "cgroup").unwrap_or_default());
-    let cmdline = read(pid, "cmdline").unwrap_or_default();
-    let arguments = arguments(&cmdline);
+    // Of a process that is being killed the memory may be gone already, and with it half a line.
+    let cmdline = read(pid, "cmdline").filter(|_| !is_killed(pid));
+    let arguments = arguments(cmdline.as_deref().unwrap_or_default());
     let script = script(&arguments).filter(|script| *script != comm);
     Some(Process {
         pid,
@@ -110,6 +111,22 @@ pub fn bracketed(link: &str, kind: &str) -> Option<u64> {
 fn read(pid: Pid, file: &str) -> Option<String> {
     let bytes = fs::read(path(pid, file)).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Whether it must die at once: SIGKILL waits for one of its threads, or for all (proc_pid_status(5)).
+fn is_killed(pid: Pid) -> bool {
+    read(pid, "status").is_none_or(|status| kill_waits(&status))
+}
+
+fn kill_waits(status: &str) -> bool {
+    const KILL: u64 = 1 << (9 - 1);
+    let pending = |line: &str| {
+        let mask = line
+            .strip_prefix("SigPnd:")
+            .or_else(|| line.strip_prefix("ShdPnd:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    };
+    (status.lines().filter_map(pending)).any(|mask| mask & KILL != 0)
 }
 
 /// From proc_pid_stat(5): `pid (comm) state ppid …`. A name may itself hold brackets and spaces.
@@ -259,6 +276,19 @@ mod tests {
         assert_eq!(of("", Arguments::Redacted), None);
         let long = of(&format!("a\0{}", "é".repeat(1000)), Arguments::Shown);
         assert_eq!(long.map(|line| line.chars().count()), Some(COMMAND + 1));
+    }
+
+    #[test]
+    fn who_is_being_killed_is_told_by_its_status() {
+        let status = |own: &str, shared: &str| {
+            kill_waits(&format!(
+                "Name:\tx\nSigQ:\t1/9\nSigPnd:\t{own}\nShdPnd:\t{shared}\nSigBlk:\t0100"
+            ))
+        };
+        assert!(status("0000000000000100", "0000000000000000"));
+        assert!(status("0000000000000000", "0000000000004100"));
+        assert!(!status("0000000000000000", "0000000000004000"));
+        assert!(!kill_waits(""));
     }
 
     #[test]
