@@ -221,7 +221,6 @@ impl Correlator {
         // What was said is not needed any longer; many answers wait at once.
         let said = std::mem::take(&mut flow.said_head);
         let asked = http::asked(&flow.heard_head);
-        let shape = Shape::of(status, &said);
         self.asking.about(at, &task, &self.memory.processes);
         let manner = self.habits.of(at, task.pid, flow.threads);
         let answer = Answer {
@@ -232,8 +231,9 @@ impl Correlator {
             kind,
             status,
             asked,
-            shape,
+            shape: Shape::of(status, &said),
             is_followed: false,
+            elsewhere: Vec::new(),
             manner,
             ordered: self.memory.ordered,
             wants_server: is_for_want_of_a_server(&said),

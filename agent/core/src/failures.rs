@@ -35,6 +35,25 @@ pub struct Failure {
     pub cause: Option<crate::cause::Cause>,
 }
 
+/// What the same process dialled in vain for requests at its other doors, and never for one at this,
+/// where it is known to dial others.
+#[must_use]
+pub fn elsewhere(answer: &Answer, memory: &Memory) -> Vec<Target> {
+    let same = |failure: &&Failure| failure.task.pid == answer.task.pid;
+    let is_here = |failure: &&Failure| failure.port == answer.flow.local.port();
+    let (here, other): (Vec<&Failure>, Vec<&Failure>) =
+        memory.failures().filter(same).partition(is_here);
+    let here: BTreeSet<&Target> = here.iter().flat_map(|failure| &failure.tried).collect();
+    if here.is_empty() {
+        return Vec::new();
+    }
+    let other: BTreeSet<&Target> = other.iter().flat_map(|failure| &failure.tried).collect();
+    other
+        .difference(&here)
+        .map(|target| (*target).clone())
+        .collect()
+}
+
 /// Failures that may have marked every upstream down before this answer, oldest first.
 #[must_use]
 pub fn before(answer: &Answer, memory: &Memory) -> Vec<Failure> {

@@ -51,7 +51,10 @@ pub fn follows(first: &Attempt, next: &Attempt) -> bool {
 #[must_use]
 pub fn is_near(answer: &Answer, attempt: &Attempt) -> bool {
     let begun = BEGUN.max(answer.manner.lag.try_after.min(LATEST) * 2);
-    is_prompt(answer, attempt, begun) && answer.at.since(attempt.at) <= nearness(answer)
+    let gap = answer.at.since(attempt.at);
+    // So far off, what fails behind another door of the gateway and never behind this one is another's.
+    let is_its_place = gap <= NEAR || !answer.elsewhere.contains(&attempt.flow.target());
+    is_prompt(answer, attempt, begun) && gap <= nearness(answer) && is_its_place
 }
 
 /// How long before its answer an attempt ended at most, where only time joins them.

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use crate::attempts::Attempt;
 use crate::event::Flow;
-use crate::fitting::arrival;
+use crate::fitting::{Line, arrival, line};
 use crate::joining::{Answer, Joined};
 use crate::recent::Recent;
 use crate::shapes::Shapes;
 use crate::units::{Pid, Timestamp};
 use crate::verdict::Join;
+
+/// Requests that must have been passed on with their own lines before a door is known to do so.
+const ENOUGH: u32 = 3;
 
 /// For so long, and at most twice as long, a busy moment is remembered.
 const SPAN: Duration = Duration::from_secs(2);
@@ -28,6 +31,8 @@ pub struct Manner {
     pub known: bool,
     /// How long it took lately.
     pub lag: Lag,
+    /// Where this was asked, requests are passed on with their own lines.
+    pub keeps_lines: bool,
     /// The same as `late`, as it is known when the answer is judged.
     pub turned_out_late: bool,
     /// Whether answers that look like this one come of dials that failed, only of them or never.
@@ -86,6 +91,7 @@ impl Default for Manner {
             orderly: true,
             known: true,
             lag: Lag::default(),
+            keeps_lines: false,
             turned_out_late: false,
             of_dials: None,
         }
@@ -102,6 +108,8 @@ pub struct Habits {
     /// They let go first.
     prompt: Recent<Pid, ()>,
     lags: Recent<Pid, Spans>,
+    /// How often what was asked at a process's door was passed on with the same line.
+    same: Recent<(Pid, u16), u32>,
     shapes: Shapes,
 }
 
@@ -113,6 +121,7 @@ impl Default for Habits {
             late: Recent::new(1024, hour),
             prompt: Recent::new(1024, hour),
             lags: Recent::new(1024, hour),
+            same: Recent::new(1024, hour),
             shapes: Shapes::default(),
         }
     }
@@ -136,6 +145,7 @@ impl Habits {
             orderly,
             known: hops || late || prompt || orderly,
             lag: lag.unwrap_or_default(),
+            keeps_lines: false,
             turned_out_late: false,
             of_dials: None,
         }
@@ -146,6 +156,8 @@ impl Habits {
         let now = self.of(answer.at, answer.task.pid, answer.flow.threads);
         answer.manner.lag = now.lag;
         answer.manner.turned_out_late = now.late;
+        let door = (answer.task.pid, answer.flow.local.port());
+        answer.manner.keeps_lines = self.same.get(&door).is_some_and(|often| *often >= ENOUGH);
         answer.manner.of_dials = self.shapes.of_dials(answer.task.pid, answer.shape);
     }
 
@@ -166,6 +178,11 @@ impl Habits {
             return;
         };
         self.shapes.joined(answer.at, answer, joined);
+        if line(answer, last) == Line::Same {
+            let door = (answer.task.pid, answer.flow.local.port());
+            let often = self.same.get(&door).copied().unwrap_or_default();
+            self.same.insert(answer.at, door, often.saturating_add(1));
+        }
         let seen = match joined.by {
             Join::RequestLine => joined.rivals.is_empty(),
             Join::TaskOrder | Join::Time | Join::None => false,

@@ -12,6 +12,7 @@ use crate::shapes::Shape;
 use crate::sharing::{remember, shared};
 use crate::tries::before;
 use crate::units::Timestamp;
+use crate::unix::Target;
 use crate::verdict::{Join, Kind};
 
 /// The same for an attempt that surely failed: a busy host may take the processor from the thread
@@ -41,6 +42,8 @@ pub struct Answer {
     pub before: Option<Timestamp>,
     /// The same thread gave another since.
     pub is_followed: bool,
+    /// What failed behind other doors of its process, and never behind this one.
+    pub elsewhere: Vec<Target>,
     /// How its process goes about it.
     pub manner: Manner,
     /// The kernel told what the thread had let go of just before it answered.
@@ -218,7 +221,9 @@ pub fn join_late(answer: &Answer, attempts: &mut Attempts, now: Timestamp) -> Op
         return Some(take(answer, attempts, choice, now));
     }
     let late = answer.manner.late || answer.manner.turned_out_late;
-    let own = by_order(answer, attempts).filter(|own| !late || is_all(answer, own));
+    let own = by_order(answer, attempts)
+        .filter(|own| !late || is_all(answer, own))
+        .filter(|own| !is_anothers(answer, own));
     if let Some(own) = own.or_else(|| let_go_next(answer, attempts)) {
         // Where requests change threads, that this one let go of something last is mere time.
         let by = if answer.manner.hops {
@@ -254,6 +259,12 @@ pub fn join_late(answer: &Answer, attempts: &mut Attempts, now: Timestamp) -> Op
     let ambiguous = answer.manner.turned_out_late && !is_dial;
     let choice = (first.number, Join::Time, ambiguous);
     Some(take(answer, attempts, choice, now))
+}
+
+/// Where requests change threads, another line is another request's: unless lines are written anew here.
+fn is_anothers(answer: &Answer, own: &Attempt) -> bool {
+    let is_strange = answer.manner.keeps_lines || answer.elsewhere.contains(&own.flow.target());
+    answer.manner.hops && line(answer, own) == Line::Differs && is_strange
 }
 
 /// The last thing that the answering thread did before.

@@ -244,6 +244,7 @@ pub fn as_answer(attempt: &Attempt, task: Task) -> Answer {
         shape: Shape::of(0, &Head::default()),
         before: None,
         is_followed: false,
+        elsewhere: Vec::new(),
         manner: Manner::default(),
         ordered: true,
         wants_server: false,

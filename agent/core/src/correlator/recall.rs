@@ -6,6 +6,7 @@ use super::{Correlator, Waiting};
 use crate::asking::Wish;
 use crate::connections::names_of_accepted;
 use crate::evidence::{Evidence, Failure};
+use crate::failures;
 use crate::joining::{Answer, Joined};
 use crate::looks::{Peer, Queue};
 use crate::units::{Pid, Timestamp};
@@ -27,6 +28,7 @@ impl Correlator {
     pub(super) fn refresh(&self, answer: &mut Answer) {
         let last = self.last_answers.get(&answer.task.tid);
         answer.is_followed = last.is_some_and(|last| *last > answer.at);
+        answer.elsewhere = failures::elsewhere(answer, &self.memory);
         self.habits.refresh(answer);
     }
 
