@@ -11,6 +11,7 @@ use probe502_tests::container::{Container, Hierarchy, Recipe, id, unable};
 use probe502_tests::netns::Netns;
 use probe502_tests::nginx::free_port;
 use probe502_tests::paths::Folder;
+use probe502_tests::schema;
 use probe502_tests::watch::{Sure, Watch};
 
 /// The limit of the upstreams' containers.
@@ -151,6 +152,7 @@ fn a_pods_container_is_killed_at_its_limit_behind_dockers_nginx() -> Result<()> 
                 ("/upstream/command", "/usr/bin/python3 […]"),
             ],
         )?;
+        schema::check("verdict", &format!("{}\n", seen.line))?;
         let remedy = format!("raise the memory limit of {path} above 64 MiB");
         ensure!(
             seen.field("/remedy").contains(&remedy),

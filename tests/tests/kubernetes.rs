@@ -12,6 +12,7 @@ use probe502_tests::container::{Container, Hierarchy, Recipe, id, unable};
 use probe502_tests::daemon::Daemon;
 use probe502_tests::nginx::{Nginx, free_port};
 use probe502_tests::paths::Folder;
+use probe502_tests::schema;
 use serde_json::Value;
 
 const UID: &str = "0b5e4c2a-7f1d-4c39-9a52-d1c2b3a49586";
@@ -146,6 +147,12 @@ fn a_pod_has_the_names_of_its_cluster_and_keeps_them_when_it_is_deleted() -> Res
     cluster.delete(UID);
     names(&daemon, 2)?;
     is_named(&shop.fails(&daemon)?, UID, &container)?;
+    let newest: Vec<Value> = serde_json::from_str(&daemon.page("/api/newest")?)?;
+    let lines: String = newest
+        .iter()
+        .map(|verdict| format!("{verdict}\n"))
+        .collect();
+    schema::check("verdict", &lines)?;
     let asked = cluster.asked();
     let of_this_node = |path: &String| path.contains("fieldSelector=spec.nodeName%3Dnode-a");
     ensure!(asked.iter().all(of_this_node), "{asked:?}");
