@@ -195,7 +195,9 @@ mod tests {
             uid.replace('-', "_")
         );
         let cgroupfs = format!("11:memory:/kubepods/burstable/pod{uid}/{ID}");
-        for path in [systemd, cgroupfs] {
+        // From inside another pod, whose cgroup is the root there.
+        let within = systemd.replace("/kubepods.slice/kubepods-burstable.slice", "/../..");
+        for path in [systemd, cgroupfs, within] {
             let found = place(&path);
             assert_eq!(found.pod.as_deref(), Some(uid));
             assert_eq!(found.container.as_deref(), Some(ID));
