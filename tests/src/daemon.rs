@@ -49,7 +49,14 @@ impl Daemon {
         let addr = SocketAddr::from(([127, 0, 0, 1], free_port("127.0.0.1")?));
         command.arg("--config").arg(&config);
         command.args(["--listen", &addr.to_string()]);
-        let running = Running::start(&mut command)?;
+        Self::serving(Running::start(&mut command)?, addr, folder)
+    }
+
+    /// One that was started otherwise, once it serves.
+    ///
+    /// # Errors
+    /// When it does not come to serve.
+    pub fn serving(running: Running, addr: SocketAddr, folder: &Path) -> Result<Self> {
         let served = running
             .err
             .wait(ATTACHING, |line| line.contains("serving on"));

@@ -47,6 +47,41 @@ fn the_unit_is_understood_and_exposes_little() -> Result<()> {
 }
 
 #[test]
+fn the_settings_file_shows_every_setting_with_its_default() -> Result<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/config.toml");
+    let shipped = fs::read_to_string(path)?;
+    let folder = Folder::make()?;
+    let here = folder.path("config.toml");
+    let show = |text: &str| -> Result<String> {
+        fs::write(&here, text)?;
+        let mut config = Command::new(binary()?);
+        let output = config
+            .args(["config", "show", "--config"])
+            .arg(&here)
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{said}");
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    let every: String = shipped
+        .lines()
+        .map(|line| {
+            line.strip_prefix('#')
+                .filter(|rest| !rest.starts_with(' '))
+                .unwrap_or(line)
+        })
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.to_owned() + "\n")
+        .collect();
+    let history = "history = \"/var/lib/probe502/history.db\"\n";
+    ensure!(show(&every)? == show(history)?, "another default");
+    for line in show(history)?.lines() {
+        ensure!(every.lines().any(|one| one == line), "not shown: {line}");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_units_capabilities_are_enough_for_every_hook() -> Result<()> {
     if unable() {
         return Ok(());

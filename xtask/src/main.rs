@@ -3,8 +3,10 @@
 mod accuracy;
 mod bench;
 mod demo;
+mod dist;
 mod ebpf;
 mod packages;
+mod preview;
 mod process;
 mod repository;
 mod test;
@@ -27,6 +29,10 @@ enum Chore {
     Ebpf(ebpf::Arguments),
     /// Build the agent and show it naming a dozen real failures on loopback.
     Demo(demo::Arguments),
+    /// Pack the agent in every form in which it is handed out, into target/dist.
+    Dist(dist::Arguments),
+    /// Show the daemon's live page and metrics at work, with failures that never end.
+    Preview(preview::Arguments),
     /// Run every test, from the house rules to real faults behind a real nginx.
     Test(test::Arguments),
     /// Check the house rules.
@@ -41,6 +47,8 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Ebpf(arguments) => ebpf::run(&arguments),
         Chore::Demo(arguments) => demo::run(&arguments),
+        Chore::Dist(arguments) => dist::run(&arguments),
+        Chore::Preview(arguments) => preview::run(&arguments),
         Chore::Test(arguments) => test::run(&arguments),
         Chore::Tidy => tidy::run(),
         Chore::Accuracy(arguments) => accuracy::run(&arguments),

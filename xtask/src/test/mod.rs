@@ -14,7 +14,8 @@ use crate::{demo, ebpf, packages, repository, tidy};
 use tally::Tally;
 
 /// What the end-to-end tests use: the gateways, a root file system with newer ones, containers,
-/// the firewall, namespaces, a browser for the live page, Prometheus, the upstreams' Python with its virtual environments, and `kill`.
+/// the firewall, namespaces, a browser for the live page, Prometheus, the upstreams' Python with its
+/// virtual environments, `kill`, and those who read packages and images.
 pub const PACKAGES: &[&str] = &[
     "nginx",
     "haproxy",
@@ -38,6 +39,10 @@ pub const PACKAGES: &[&str] = &[
     "prometheus",
     "systemd",
     "util-linux",
+    "musl-tools",
+    "lintian",
+    "skopeo",
+    "umoci",
 ];
 
 #[derive(clap::Args)]
@@ -176,6 +181,10 @@ fn faults(tally: &mut Tally, fresh: Option<PathBuf>) -> Result<()> {
     heading("real faults behind a real nginx");
     packages::install(PACKAGES)?;
     let mut build = demo::agent_build();
+    let chore = std::env::current_exe()?;
+    let mut pack = Command::new(&chore);
+    // As handed out it would take minutes more.
+    pack.args(["dist", "--quick"]);
     let mut faults = test();
     faults.args([
         "--package",
@@ -187,10 +196,14 @@ fn faults(tally: &mut Tally, fresh: Option<PathBuf>) -> Result<()> {
     ]);
     if let Some(fresh) = fresh {
         build.env("PROBE502_OBJECT", &fresh);
+        pack.env("PROBE502_OBJECT", &fresh);
         faults.env("PROBE502_OBJECT", &fresh);
     }
     run_through(&mut build)?;
+    run_through(&mut pack)?;
     faults.env("PROBE502_BIN", repository::agent());
+    faults.env("PROBE502_DIST", repository::target().join("dist"));
+    faults.env("PROBE502_XTASK", chore);
     if !is_root() {
         // cargo builds as the user; only the finished test programs run as root.
         faults.env(format!("CARGO_TARGET_{}_RUNNER", host()?), "sudo -E --");

@@ -1,0 +1,68 @@
+//! The static program that every package holds.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::process::{cargo, on_path, read, run};
+use crate::{packages, repository};
+
+/// Builds it; installs Rust's musl target and Debian's musl compiler where they are missing.
+pub fn build(profile: &str) -> Result<PathBuf> {
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    install(&target)?;
+    let mut build = cargo();
+    build.args([
+        "build",
+        "--profile",
+        profile,
+        "--locked",
+        "--package",
+        "probe502",
+    ]);
+    build.args(["--target", &target]);
+    build.current_dir(repository::root());
+    let (rust, c) = renamed()?;
+    build.env("CARGO_ENCODED_RUSTFLAGS", rust.join("\x1f"));
+    build.env(format!("CFLAGS_{}", target.replace('-', "_")), c.join(" "));
+    run(&mut build)?;
+    Ok(repository::target()
+        .join(target)
+        .join(profile)
+        .join("probe502"))
+}
+
+fn install(target: &str) -> Result<()> {
+    let mut ask = Command::new("rustc");
+    ask.args(["--print", "target-libdir", "--target", target]);
+    let library = read(ask.current_dir(repository::root()))?;
+    if !Path::new(&library).exists() {
+        let mut rustup = Command::new("rustup");
+        rustup.args(["target", "add", target]);
+        run(rustup.current_dir(repository::root()))?;
+    }
+    if !on_path("musl-gcc") {
+        packages::install(&["musl-tools"])?;
+    }
+    Ok(())
+}
+
+/// What makes the compilers write the same paths wherever the sources and cargo's own folder are.
+fn renamed() -> Result<(Vec<String>, Vec<String>)> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let home = home.context("neither CARGO_HOME nor HOME is set")?;
+    let places = [
+        (repository::root(), "probe502"),
+        (home, "cargo"),
+        // The last that fits counts, and this one is usually below the first.
+        (repository::target(), "target"),
+    ];
+    let names = places.map(|(place, name)| format!("{}={name}", place.display()));
+    let rust = names
+        .iter()
+        .map(|name| format!("--remap-path-prefix={name}"));
+    let c = names.iter().map(|name| format!("-ffile-prefix-map={name}"));
+    Ok((rust.collect(), c.collect()))
+}
