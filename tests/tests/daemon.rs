@@ -1,7 +1,7 @@
 //! `probe502 agent`: what it counts, serves, stores and survives.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -115,6 +115,41 @@ fn a_setting_is_read_again_and_no_failure_is_missed() -> Result<()> {
         daemon.messages().contains("ended; 20 failed answers"),
         "{}",
         daemon.messages()
+    );
+    Ok(())
+}
+
+#[test]
+fn it_moves_to_an_address_that_its_own_is_in_the_way_of() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let folder = Folder::make()?;
+    let port = free_port("127.0.0.1")?;
+    let on = |host: &str| format!("listen = \"{host}:{port}\"\nport = [1]\n");
+    let config = folder.path("config.toml");
+    std::fs::write(&config, on("127.0.0.1"))?;
+    let mut command = Command::new(binary()?);
+    let running = Running::start(command.arg("agent").arg("--config").arg(&config))?;
+    let daemon = Daemon::serving(running, ([127, 0, 0, 1], port).into(), &folder.path(""))?;
+    let becomes = |host: &str| -> Result<()> {
+        std::fs::write(&config, on(host))?;
+        daemon.signal("HUP")
+    };
+    let elsewhere = SocketAddr::from(([127, 0, 0, 9], port));
+    ensure!(
+        get(elsewhere, "/healthz").is_err(),
+        "it serves there already"
+    );
+    becomes("0.0.0.0")?;
+    daemon.says("read again")?;
+    ensure!(get(elsewhere, "/healthz")?.status == 200, "not alive there");
+    // 198.18.0.0/15 is nobody's address: it stays where it is.
+    becomes("198.18.255.1")?;
+    daemon.says("still serving on 0.0.0.0")?;
+    ensure!(
+        get(elsewhere, "/healthz")?.status == 200,
+        "not alive after all"
     );
     Ok(())
 }

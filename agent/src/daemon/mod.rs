@@ -9,6 +9,7 @@ mod metrics;
 mod serve;
 pub mod settings;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -235,16 +236,12 @@ impl Daemon {
         for name in self.settings.fixed_that_differ(&settings) {
             warn!("`{name}` changes at the next start");
         }
-        if settings.listen.value != self.settings.listen.value {
-            let doors = self.feed.doors();
-            match Server::start(settings.listen.value, doors, self.metrics.registry()).await {
-                Ok(server) => self.server = server,
-                Err(problem) => {
-                    error!("still serving on {}: {problem:#}", self.server.address);
-                    // The next time it is read it is tried again.
-                    settings.listen = self.settings.listen.clone();
-                }
-            }
+        if settings.listen.value != self.settings.listen.value
+            && let Err(problem) = self.move_to(settings.listen.value).await
+        {
+            error!("still serving on {}: {problem:#}", self.server.address);
+            // The next time it is read it is tried again.
+            settings.listen = self.settings.listen.clone();
         }
         if let Some(history) = &self.history {
             history.rebound(bounds(&settings));
@@ -255,6 +252,26 @@ impl Daemon {
         self.settings = settings;
         self.count();
         info!("the settings were read again");
+    }
+
+    async fn serve_on(&self, address: SocketAddr) -> anyhow::Result<Server> {
+        Server::start(address, self.feed.doors(), self.metrics.registry()).await
+    }
+
+    /// Serves there from now on, or where it did.
+    async fn move_to(&mut self, address: SocketAddr) -> anyhow::Result<()> {
+        let here = self.server.address;
+        let mut moved = self.serve_on(address).await;
+        // Of two addresses with one port the one can be in the other's way.
+        if moved.is_err() && address.port() == here.port() {
+            self.server.end().await;
+            moved = self.serve_on(address).await;
+            if moved.is_err() {
+                self.server = self.serve_on(here).await?;
+            }
+        }
+        self.server = moved?;
+        Ok(())
     }
 
     async fn finish(mut self) -> anyhow::Result<()> {

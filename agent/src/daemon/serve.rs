@@ -92,6 +92,13 @@ impl Server {
             task: tokio::spawn(accept(listener, routes)),
         })
     }
+
+    /// Frees its address.
+    pub async fn end(&mut self) {
+        self.task.abort();
+        // It ends by being aborted: there is nothing to hear of it.
+        _ = (&mut self.task).await;
+    }
 }
 
 fn routes(known: Known) -> Router {
