@@ -168,11 +168,13 @@ fn the_pods_agent_attaches_every_hook_and_names_a_cause() -> Result<()> {
     pod.daemon
         .reaches("probe502_history_verdicts_total", "outcome=\"written\"", 1)?;
     let roots = Daemon::start(&folder.path(""), "", &[])?;
-    let hooks = (
-        pod.daemon.series("probe502_hook_attached")?,
-        roots.series("probe502_hook_attached")?,
-    );
-    ensure!(hooks.0 == hooks.1, "{hooks:?}");
+    // Those that come and go with the host's doings may be there in one of them alone.
+    let wanted = roots.series("probe502_hook_attached")?;
+    let its = pod.daemon.series("probe502_hook_attached")?;
+    for (hook, attached) in &wanted {
+        let has = its.get(hook).copied().unwrap_or(0.0);
+        ensure!(has >= *attached, "{hook}: {its:?}, root's: {wanted:?}");
+    }
     // No runtime gives a pod /dev/kmsg; all else is there.
     let doctor = pod.exec(&["/usr/bin/probe502", "doctor"])?;
     let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
