@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
 
@@ -59,7 +59,7 @@ impl Tree {
                 None => (EntryType::Directory, "/"),
             };
             header.set_entry_type(kind);
-            header.set_path(format!("{prefix}{path}{end}"))?;
+            name(&mut header, &format!("{prefix}{path}{end}"))?;
             header.set_mode(node.mode);
             header.set_size(bytes.len() as u64);
             header.set_mtime(time);
@@ -70,6 +70,15 @@ impl Tree {
         }
         Ok(tar.into_inner()?)
     }
+}
+
+/// To the letter: `Header::set_path` takes away the `./` that Debian's packages begin with.
+fn name(header: &mut Header, path: &str) -> Result<()> {
+    let place = header.as_old_mut().name.get_mut(..path.len());
+    place
+        .with_context(|| format!("{path} is too long for a tar header"))?
+        .copy_from_slice(path.as_bytes());
+    Ok(())
 }
 
 /// Compressed, without a name and a time.
