@@ -374,11 +374,13 @@ impl Calls {
         let within = self
             .calls
             .between((pid, from, 0), (pid, answer.at, u32::MAX));
+        // Squid dials dead peers of other sites too, and says on its page when none of its dials decided.
+        let says_so = |call: &Call| answer.word.is_none_or(|word| word.allows(true, call.errno));
         let explains = |call: &&Call| match (call.which, deciding) {
             (Which::Accept, _) => false,
             (Which::Socket, None) => true,
             (Which::Socket, Some(_)) => false,
-            (Which::Connect, None) => call.remote.is_some(),
+            (Which::Connect, None) => call.remote.is_some() && says_so(call),
             (Which::Connect, Some(attempt)) => {
                 attempt.flow.path.is_none() && call.remote == Some(attempt.flow.remote)
             }
