@@ -83,7 +83,12 @@ pub(super) const FAULTS: &[Fault] = &[
         "queue-full",
         truth(&["listener.backlog-full"], UNREACHED),
         |luck, _| queue_full(luck),
-    ),
+    )
+    .unknown(&[(
+        Kind::Traefik,
+        "its page for a dial that timed out is the one for an answer that timed out: one seed had met only \
+         the latter by then, and so believed of no dial that it was the reason",
+    )]),
     Fault::new(
         "never-accepted",
         truth(&["listener.not-accepting"], SILENCE),

@@ -26,6 +26,9 @@ const DROPPED: &[&str] = &["net.filtered.drop"];
 /// How many addresses are drawn at most.
 const DRAWS: usize = 8;
 
+const ANSWERS_FIRST: &str = "it answers before it lets go of what failed, so order proves nothing, and one \
+     seed met this fault before its page for failed dials was known by its look";
+
 pub(super) const FAULTS: &[Fault] = &[
     Fault::new("firewall-resets", REJECTED, |luck, _| {
         rejected(luck, "tcp reset")
@@ -63,7 +66,11 @@ pub(super) const FAULTS: &[Fault] = &[
     .but(&[probed(
         &["net.unreachable.route", "proxy.no-live-upstream"],
         &["unreachable", "connect-error", "no-attempt"],
-    )]),
+    )])
+    .unknown(&[
+        (Kind::Haproxy, ANSWERS_FIRST),
+        (Kind::HaproxyTrixie, ANSWERS_FIRST),
+    ]),
     Fault::new(
         "host-is-absent",
         truth(&["net.unreachable.host"], FAILED_AT_ONCE),

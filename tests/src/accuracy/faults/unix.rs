@@ -87,7 +87,12 @@ pub(super) const FAULTS: &[Fault] = &[
         truth(&["app.closed-mid-header"], ENDED),
         |luck, _| asked(luck, "partial-header"),
     )
-    .only(dials_unix),
+    .only(dials_unix)
+    .unknown(&[(
+        Kind::Apache,
+        "the hooks on UNIX sockets are attached at a gateway's first dial: of a connection of that moment \
+         the first answer may go unseen, and with it that a second request was asked",
+    )]),
     Fault::new(
         "unix-resets-unread-head",
         truth(&["app.reset-unread"], ENDED),
