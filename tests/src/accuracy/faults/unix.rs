@@ -19,6 +19,9 @@ use crate::upstream::Upstream;
 
 const DIAL: &[&str] = &["connect-error", "refused"];
 
+const HOOKED_LATE: &str = "the hooks on UNIX sockets are attached at a gateway's first dial: of a connection of \
+     that moment the first answer may go unseen, and with it that a second request was asked";
+
 pub(super) const FAULTS: &[Fault] = &[
     Fault::new("unix-missing", truth(&["unix.missing"], DIAL), |_, _| {
         missing()
@@ -69,7 +72,8 @@ pub(super) const FAULTS: &[Fault] = &[
         truth(&["process.crash"], ENDED),
         |luck, _| asked(luck, "segv"),
     )
-    .only(dials_unix),
+    .only(dials_unix)
+    .unknown(&[(Kind::Envoy, HOOKED_LATE)]),
     Fault::new(
         "unix-worker-exits",
         truth(&["process.exit"], ENDED),
@@ -88,11 +92,7 @@ pub(super) const FAULTS: &[Fault] = &[
         |luck, _| asked(luck, "partial-header"),
     )
     .only(dials_unix)
-    .unknown(&[(
-        Kind::Apache,
-        "the hooks on UNIX sockets are attached at a gateway's first dial: of a connection of that moment \
-         the first answer may go unseen, and with it that a second request was asked",
-    )]),
+    .unknown(&[(Kind::Apache, HOOKED_LATE)]),
     Fault::new(
         "unix-resets-unread-head",
         truth(&["app.reset-unread"], ENDED),
