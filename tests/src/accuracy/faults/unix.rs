@@ -91,8 +91,7 @@ pub(super) const FAULTS: &[Fault] = &[
         truth(&["app.closed-mid-header"], ENDED),
         |luck, _| asked(luck, "partial-header"),
     )
-    .only(dials_unix)
-    .unknown(&[(Kind::Apache, HOOKED_LATE)]),
+    .only(dials_unix),
     Fault::new(
         "unix-resets-unread-head",
         truth(&["app.reset-unread"], ENDED),
