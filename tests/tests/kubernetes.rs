@@ -61,6 +61,14 @@ impl Shop {
     }
 }
 
+/// A shop whose upstream runs in this container, and a cluster that knows its pod.
+fn scene(container: &str) -> Result<(Shop, Cluster)> {
+    let shop = Shop::open(UID, container)?;
+    let cluster = Cluster::make()?;
+    cluster.put(pod(NODE, UID, container));
+    Ok((shop, cluster))
+}
+
 /// The daemon as in a pod of the cluster, watching one gateway.
 fn agent(cluster: &Cluster, folder: &Folder, gateway: &Nginx) -> Result<Daemon> {
     let mut command = cluster.inside(&folder.path(""), &binary()?)?;
@@ -124,9 +132,7 @@ fn a_pod_has_the_names_of_its_cluster_and_keeps_them_when_it_is_deleted() -> Res
         return Ok(());
     }
     let container = id();
-    let shop = Shop::open(UID, &container)?;
-    let mut cluster = Cluster::make()?;
-    cluster.put(pod(NODE, UID, &container));
+    let (shop, mut cluster) = scene(&container)?;
     cluster.put(pod("node-b", OTHER, &id()));
     cluster.serve()?;
     let folder = Folder::make()?;
@@ -166,9 +172,7 @@ fn an_api_server_that_is_late_or_refuses_holds_nothing_up() -> Result<()> {
         return Ok(());
     }
     let container = id();
-    let shop = Shop::open(UID, &container)?;
-    let mut cluster = Cluster::make()?;
-    cluster.put(pod(NODE, UID, &container));
+    let (shop, mut cluster) = scene(&container)?;
     cluster.behave(Manner::Late);
     cluster.serve()?;
     let folder = Folder::make()?;
@@ -204,9 +208,7 @@ fn an_api_server_that_was_absent_breaks_off_or_forgets_is_asked_again() -> Resul
         return Ok(());
     }
     let (container, next) = (id(), id());
-    let shop = Shop::open(UID, &container)?;
-    let mut cluster = Cluster::make()?;
-    cluster.put(pod(NODE, UID, &container));
+    let (shop, mut cluster) = scene(&container)?;
     let folder = Folder::make()?;
     let daemon = agent(&cluster, &folder, &shop.gateway)?;
     daemon.says("names no pods, trying again: ")?;

@@ -127,6 +127,11 @@ impl Default for Habits {
     }
 }
 
+/// Where a process was asked.
+fn door(answer: &Answer) -> (Pid, u16) {
+    (answer.task.pid, answer.flow.local.port())
+}
+
 impl Habits {
     /// How a process of so many threads goes about it.
     #[must_use]
@@ -156,8 +161,10 @@ impl Habits {
         let now = self.of(answer.at, answer.task.pid, answer.flow.threads);
         answer.manner.lag = now.lag;
         answer.manner.turned_out_late = now.late;
-        let door = (answer.task.pid, answer.flow.local.port());
-        answer.manner.keeps_lines = self.same.get(&door).is_some_and(|often| *often >= ENOUGH);
+        answer.manner.keeps_lines = self
+            .same
+            .get(&door(answer))
+            .is_some_and(|often| *often >= ENOUGH);
         answer.manner.of_dials = self.shapes.of_dials(answer.task.pid, answer.shape);
     }
 
@@ -179,7 +186,7 @@ impl Habits {
         };
         self.shapes.joined(answer.at, answer, joined);
         if line(answer, last) == Line::Same {
-            let door = (answer.task.pid, answer.flow.local.port());
+            let door = door(answer);
             let often = self.same.get(&door).copied().unwrap_or_default();
             self.same.insert(answer.at, door, often.saturating_add(1));
         }

@@ -233,8 +233,8 @@ pub fn join_late(answer: &Answer, attempts: &mut Attempts, now: Timestamp) -> Op
         };
         let is_late = own.at.since(answer.at) > AT_ONCE || late && own.at <= answer.at;
         // Go hangs up on who speaks first; it may be a check, if others were asked meanwhile.
-        let is_all = answer.manner.hops && answer.is_unasked();
-        let is_odd = own.was_greeted() && !is_all;
+        let asked_nobody = answer.manner.hops && answer.is_unasked();
+        let is_odd = own.was_greeted() && !asked_nobody;
         let ambiguous = is_late || held_up(answer, own) || is_odd;
         return Some(take(answer, attempts, (own.number, by, ambiguous), now));
     }

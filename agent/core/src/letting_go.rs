@@ -8,7 +8,7 @@ use crate::joining::Answer;
 
 /// A busy host takes the processor from a thread between its answer and what it lets go of: 12 ms were
 /// seen. Longer than any answer waits for it.
-const HELD_UP: Duration = Duration::from_millis(200);
+const LET_GO_LATE: Duration = Duration::from_millis(200);
 
 /// What the same thread let go of next, and had failed before.
 #[must_use]
@@ -38,5 +38,5 @@ fn is_next(answer: &Answer, attempt: &Attempt) -> bool {
     let swift = failed
         .max()
         .is_some_and(|at| answer.at.since(at) <= AT_ONCE);
-    after <= AT_ONCE || !answer.is_followed && swift && after <= HELD_UP
+    after <= AT_ONCE || !answer.is_followed && swift && after <= LET_GO_LATE
 }
