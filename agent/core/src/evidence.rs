@@ -20,7 +20,7 @@ use crate::names::{self, Unresolved};
 use crate::own_answer::is_its_own;
 use crate::packets::Overflow;
 use crate::processes::{Ending, Way};
-use crate::seeking::sought;
+use crate::seeking::{Refusal, sought};
 use crate::stalled::Stall;
 use crate::units::{Pid, Timestamp};
 use crate::unix::{self, Call, Looked};
@@ -100,7 +100,7 @@ impl Evidence {
         let place = deciding
             .filter(|attempt| symptom == Symptom::Refused && attempt.flow.path.is_none())
             .and_then(|attempt| sought(attempt, reset.as_ref(), memory));
-        let refused = deciding.map_or(answer.at, |attempt| attempt.at);
+        let refused = deciding.map_or(answer.at, |it| Refusal::of(it, reset.as_ref()).at);
         let ending = ending(other_end.as_ref(), place.as_ref(), refused, memory);
         let inner = deciding
             .filter(|_| symptom == Symptom::Relayed)

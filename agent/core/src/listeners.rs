@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::event::{Listener, Process, Task};
 use crate::processes::Processes;
 use crate::recent::Recent;
+use crate::seeking::Refusal;
 use crate::units::{Netns, Timestamp};
 
 /// Open listeners that are remembered; beyond, new ones are not known.
@@ -59,6 +60,8 @@ pub struct Closed {
     pub listener: Listener,
     /// Who opened it, where that was seen.
     pub opener: Option<Task>,
+    /// Since when it had been open; zero where it was there before.
+    opened: Timestamp,
 }
 
 /// What the listeners say about an address that refused.
@@ -135,7 +138,10 @@ impl Listeners {
         };
         // Where the dump had no cookies.
         let found = position(listener.cookie).or_else(|| position(crate::units::Cookie(0)));
-        let opener = found.map(|index| there.remove(index).listener.task);
+        let open = found.map(|index| there.remove(index));
+        let known = open.as_ref().filter(|open| !open.listener.before);
+        let opened = known.map(|open| open.at).unwrap_or_default();
+        let opener = open.map(|open| open.listener.task);
         self.count -= usize::from(opener.is_some());
         if there.is_empty() {
             self.open.remove(&place);
@@ -149,6 +155,7 @@ impl Listeners {
                 at,
                 listener,
                 opener,
+                opened,
             },
         );
     }
@@ -210,29 +217,32 @@ impl Listeners {
             .any(|open| bound(&open.listener))
     }
 
-    /// What is known of an address that refused at a moment.
+    /// What is known of an address that refused at a moment; the kernel itself may have found nobody there.
     #[must_use]
     pub fn place(
         &self,
-        (netns, address, at): (Netns, SocketAddr, Timestamp),
+        (netns, address, refusal): (Netns, SocketAddr, Refusal),
         gateway: &Task,
         processes: &Processes,
     ) -> Place {
+        let Refusal { at, unfound } = refusal;
         let here = self
             .open
             .get(&(netns, address.port()))
             .map_or(&[][..], Vec::as_slice);
-        let mut covering = here
+        let (covering, others): (Vec<&Open>, Vec<&Open>) = here
             .iter()
-            .filter(|open| covers(&open.listener, address.ip()));
-        let last = self.last_closed(netns, address, at);
+            .partition(|open| covers(&open.listener, address.ip()));
+        if covering.iter().any(|open| open.at.plus(unfound) <= at) {
+            return Place::Taken;
+        }
+        let last = self.last_closed(netns, address, refusal);
         // Its own address is no place for a gateway to be sent to.
-        let mut others = here
-            .iter()
+        let mut others = others
+            .into_iter()
             .filter(|open| open.at <= at && !is_gateways(&open.listener.task, gateway));
-        match (covering.next(), last) {
-            (Some(open), _) if open.at <= at => return Place::Taken,
-            (Some(open), None) => return Place::Later(open.clone()),
+        match (covering.first(), last) {
+            (Some(open), None) => return Place::Later((*open).clone()),
             (_, Some(closed)) => {
                 if let Some(open) = others.find(|open| open.at >= closed.at) {
                     return Place::OtherAddress(open.clone());
@@ -252,15 +262,24 @@ impl Listeners {
             .map_or(Place::Nothing, Place::OnlyOther)
     }
 
-    fn last_closed(&self, netns: Netns, address: SocketAddr, at: Timestamp) -> Option<&Closed> {
+    fn last_closed(
+        &self,
+        netns: Netns,
+        address: SocketAddr,
+        Refusal { at, unfound }: Refusal,
+    ) -> Option<&Closed> {
         let port = address.port();
-        let (first, last) = ((netns, port, Timestamp(0), 0), (netns, port, at, u64::MAX));
+        let until = at.plus(unfound);
+        let (first, last) = (
+            (netns, port, Timestamp(0), 0),
+            (netns, port, until, u64::MAX),
+        );
         let mut closed = self
             .closed
             .between(first, last)
             .rev()
             .map(|(_, closed)| closed);
-        closed.find(|closed| covers(&closed.listener, address.ip()))
+        closed.find(|closed| covers(&closed.listener, address.ip()) && closed.opened <= at)
     }
 
     /// Where the very process that left listens since.
@@ -344,56 +363,4 @@ pub fn covers(listener: &Listener, address: IpAddr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::units::Cookie;
-
-    fn listener(local: &str, v6_only: bool) -> Listener {
-        Listener {
-            netns: Netns(1),
-            cookie: Cookie(0),
-            local: local.parse().unwrap(),
-            task: Task::default(),
-            dying: false,
-            v6_only,
-            queued: 0,
-            limit: 0,
-            before: true,
-        }
-    }
-
-    #[test]
-    fn unspecified_addresses_cover_all_of_their_family() {
-        for (local, v6_only, address, expected) in [
-            ("0.0.0.0:1", false, "10.0.0.1", true),
-            ("0.0.0.0:1", false, "::1", false),
-            ("[::]:1", false, "10.0.0.1", true),
-            ("[::]:1", true, "10.0.0.1", false),
-            ("[::]:1", true, "::1", true),
-            ("[::1]:1", false, "127.0.0.1", false),
-            ("127.0.0.1:1", false, "127.0.0.1", true),
-            ("127.0.0.1:1", false, "127.0.0.2", false),
-        ] {
-            let covers = covers(&listener(local, v6_only), address.parse().unwrap());
-            assert_eq!(covers, expected, "{local} {address}");
-        }
-    }
-
-    #[test]
-    fn a_close_with_a_cookie_finds_the_dumped_listener() {
-        let mut listeners = Listeners::default();
-        listeners.open(Timestamp(1), listener("0.0.0.0:80", false));
-        let address = "10.0.0.1:80".parse().unwrap();
-        assert!(listeners.covering(Netns(1), address).is_some());
-        let cookie = Cookie(77);
-        listeners.close(
-            Timestamp(2),
-            Listener {
-                cookie,
-                ..listener("0.0.0.0:80", false)
-            },
-        );
-        assert!(listeners.covering(Netns(1), address).is_none());
-        assert_eq!(listeners.count, 0);
-    }
-}
+mod tests;

@@ -1,11 +1,43 @@
 //! Where a refused connection was sent to, and who else may have been meant.
 
+use std::time::Duration;
+
 use crate::attempts::Attempt;
 use crate::event::{Reset, Task};
 use crate::evidence::is_here;
 use crate::listeners::Place;
 use crate::memory::Memory;
 use crate::units::Timestamp;
+
+/// `listen(2)` tells of itself before the kernel finds the listener, and a close after it was last found
+/// (`inet_csk_listen_start`, `tcp_set_state`): microseconds, but for a task that loses its processor.
+const UNFOUND: Duration = Duration::from_millis(20);
+
+/// When an address refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal {
+    /// When.
+    pub at: Timestamp,
+    /// So long a listener may have been told of that the kernel did not find: zero where its word is missing.
+    pub unfound: Duration,
+}
+
+impl Refusal {
+    /// The moment that this host refused, else that its dialler heard so, else that it let go.
+    #[must_use]
+    pub fn of(attempt: &Attempt, reset: Option<&(Timestamp, Reset)>) -> Self {
+        match reset {
+            Some((at, _)) => Self {
+                at: *at,
+                unfound: UNFOUND,
+            },
+            None => Self {
+                at: attempt.flow.reset_at.unwrap_or(attempt.at),
+                unfound: Duration::ZERO,
+            },
+        }
+    }
+}
 
 /// Where a refused connection went, seen from the namespace that refused it.
 #[must_use]
@@ -22,7 +54,7 @@ pub fn sought(
         None if is_here => flow.netns,
         None => return None,
     };
-    let at = reset.map_or(attempt.at, |(at, _)| *at);
+    let refusal = Refusal::of(attempt, reset);
     // As the refusing host saw it: a translation may lie between.
     let address = reset.map_or(flow.remote, |(_, reset)| reset.local);
     let gateway = flow
@@ -32,7 +64,7 @@ pub fn sought(
         .unwrap_or_default();
     let place = memory
         .listeners
-        .place((netns, address, at), &gateway, &memory.processes);
+        .place((netns, address, refusal), &gateway, &memory.processes);
     Some(match place {
         Place::OnlyOther(open) => {
             let port = open.listener.local.port();

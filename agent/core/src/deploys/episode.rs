@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::cause::Cause;
 use crate::event::{Listener, Signal, Task};
 use crate::listeners::{Open, covers};
+use crate::seeking::Refusal;
 use crate::units::{Netns, Pid, Timestamp};
 
 /// After the last step or failure, one more may follow: the slowest verdict takes 1.7 s.
@@ -41,13 +42,13 @@ impl Left {
         here && address.port() == self.listener.local.port() && covers(&self.listener, address.ip())
     }
 
-    /// Whether nobody listened there at a moment.
-    pub fn was_empty(&self, at: Timestamp) -> bool {
-        let closed = self
-            .closed
-            .as_ref()
-            .is_some_and(|(closed, _)| *closed <= at);
-        closed && self.successor.as_ref().is_none_or(|open| open.at >= at)
+    /// Whether nobody was found there when a connection was refused.
+    pub fn was_empty(&self, refusal: Refusal) -> bool {
+        let Refusal { at, unfound } = refusal;
+        let closed = self.closed.as_ref();
+        let closed = closed.is_some_and(|(closed, _)| *closed <= at.plus(unfound));
+        let opened = self.successor.as_ref().map(|open| open.at.plus(unfound));
+        closed && opened.is_none_or(|opened| opened >= at)
     }
 }
 

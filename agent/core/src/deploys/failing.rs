@@ -7,6 +7,7 @@ use crate::deploys::episode::{Episode, Left};
 use crate::event::How;
 use crate::evidence::Evidence;
 use crate::listeners::Place;
+use crate::seeking::Refusal;
 use crate::units::Timestamp;
 use crate::verdict::Symptom;
 
@@ -61,7 +62,8 @@ fn count(episode: &mut Episode, (how, attempt): (Met, &Attempt), cause: Cause) {
 }
 
 fn refused(episode: &Episode, evidence: &Evidence, attempt: &Attempt) -> Option<Met> {
-    let left = |left: &&Left| left.was_empty(attempt.at);
+    let refusal = Refusal::of(attempt, evidence.reset.as_ref());
+    let left = |left: &&Left| left.was_empty(refusal);
     let known = |left: &Left| match &evidence.place {
         Some(Place::Closed(closed)) => {
             let place = (closed.listener.netns, closed.listener.local);
@@ -95,7 +97,10 @@ fn unseen(episode: &Episode, evidence: &Evidence, attempt: &Attempt) -> Option<M
         let closed = left.closed.as_ref().map(|(at, _)| *at).or(episode.exit);
         closed.is_some_and(|closed| opened <= closed)
     };
-    let met = attempt.at >= episode.began && is_before_successor(episode, attempt.at);
+    // Its gateway may let go of it long after.
+    let heard = [attempt.flow.fin_at, attempt.flow.reset_at];
+    let at = heard.into_iter().flatten().min().unwrap_or(attempt.at);
+    let met = at >= episode.began && is_before_successor(episode, at);
     let mut places = episode.places.iter();
     let fits = met && places.any(|left| gone(left) && dialled(left, evidence, attempt));
     fits.then_some(Met::Serving)
