@@ -13,6 +13,7 @@ use crate::names;
 use crate::network;
 use crate::processes::{By, Ending, Way};
 use crate::stalled;
+use crate::timers::LATE;
 use crate::tls::{self, Stage};
 use crate::units::Timestamp;
 use crate::verdict::{Confidence, Join, Symptom};
@@ -179,7 +180,7 @@ fn chosen(evidence: &Evidence, attempt: &Attempt, end: &OtherEnd) -> Judgement {
     // Who closes with a request unread may have looked at it: only its timer's length tells.
     let timed = evidence.timer_struck == Some(true);
     if tls::is_spoken(flow) && tls::stage(flow) != Some(Stage::Greeted) {
-        return sealed::closed(attempt, end, timed);
+        return sealed::closed(attempt, end, evidence.timer_struck);
     }
     let partial = flow.heard_bytes > 0;
     // In another protocol an answer's parts, and a request that has not come, cannot be told.
@@ -196,6 +197,8 @@ fn chosen(evidence: &Evidence, attempt: &Attempt, end: &OtherEnd) -> Judgement {
         (How::Unread, false) if raced(end) && flow.path.is_some() => inferred(Cause::KeepaliveRace),
         (How::Unread, false) if raced(end) && timed => proven(Cause::KeepaliveRace),
         (How::Unread, false) if raced(end) => UNEXPLAINED,
+        (How::Unread, false) if timed && came_late(end) => inferred(Cause::KeepaliveRace),
+        (How::Unread, false) if came_late(end) && evidence.timer_struck.is_none() => UNEXPLAINED,
         (How::Unread, false) => proven(Cause::AppResetUnread),
         (How::Fin, false) if raced(end) && end.flow.quiet_ms < IDLE_MS => {
             inferred(Cause::KeepaliveRace)
@@ -254,15 +257,27 @@ pub fn raced(end: &OtherEnd) -> bool {
         // Read or looked at after it had come.
         _ if flow.served.served_at.is_some() && flow.served.served_at >= flow.heard_at => false,
         How::Fin => flow.heard_bytes == 0 && (served_http(flow) || flow.quiet_ms >= IDLE_MS),
-        How::Unread if !answered(flow) => false,
-        How::Unread => {
-            // Nothing of the request was read, and it had only just come.
-            u64::from(flow.unread) >= flow.heard_bytes
-                && flow.quiet_ms >= IDLE_MS
-                && flow.heard_at.is_some_and(reached)
-        }
+        // It had only just come.
+        How::Unread => lay_unread(flow) && flow.heard_at.is_some_and(reached),
         How::Open | How::Linger | How::Queued | How::Released => false,
     }
+}
+
+/// The request waited for a busy upstream, no longer than an idle timer may be late there.
+fn came_late(end: &OtherEnd) -> bool {
+    let flow = &end.flow;
+    let served = flow.served.served_at.is_some() && flow.served.served_at >= flow.heard_at;
+    flow.said > 0 && !served && lay_unread(flow) && came_lately(end)
+}
+
+fn came_lately(end: &OtherEnd) -> bool {
+    let heard = end.flow.heard_at;
+    heard.is_some_and(|heard| end.at.since(heard) <= LATE)
+}
+
+/// Nothing of the request that came after a silence was read.
+fn lay_unread(flow: &Flow) -> bool {
+    answered(flow) && u64::from(flow.unread) >= flow.heard_bytes && flow.quiet_ms >= IDLE_MS
 }
 
 /// Whether the last thing it said was a whole header, as far as was kept.

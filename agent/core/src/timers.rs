@@ -18,7 +18,7 @@ const SAMPLES: usize = 16;
 /// Timers tick and hosts are busy: closes of one timer lie within a tenth, or this many milliseconds.
 const SLACK_MS: u64 = 150;
 /// A busy host comes late to a timer. A judgement of ours.
-const LATE_MS: u64 = 500;
+pub const LATE: Duration = Duration::from_millis(500);
 /// Who watches its idle connections lets go of one so soon after the other end did, on a busy host too.
 /// A judgement of ours.
 const WATCHED: Duration = Duration::from_millis(500);
@@ -169,7 +169,7 @@ impl Clocks {
         let timer = u64::try_from(timer.idle.as_millis()).ok()?;
         let silence = u64::from(silence_ms);
         let late = silence.saturating_sub(timer);
-        Some(near(silence, timer) || (1..=LATE_MS).contains(&late))
+        Some(near(silence, timer) || late > 0 && Duration::from_millis(late) <= LATE)
     }
 
     /// Who closed a connection there last for its idleness.

@@ -1,7 +1,7 @@
 //! TLS connections that a living process of the upstream ended: whether a request was whole, or an
 //! answer begun, is encrypted. Order and sizes show something, and prove nothing.
 
-use super::{IDLE_MS, Judgement, UNEXPLAINED, idled, inferred};
+use super::{IDLE_MS, Judgement, UNEXPLAINED, came_lately, idled, inferred};
 use crate::attempts::Attempt;
 use crate::cause::Cause;
 use crate::connections::OtherEnd;
@@ -14,13 +14,17 @@ const TICKETS: u32 = 2;
 const CERTIFICATE: u64 = 512;
 
 /// The upstream's holder lives and closed.
-pub(super) fn closed(attempt: &Attempt, end: &OtherEnd, timed: bool) -> Judgement {
+pub(super) fn closed(attempt: &Attempt, end: &OtherEnd, timer_struck: Option<bool>) -> Judgement {
     let flow = &attempt.flow;
     let silent = tls::is_past_handshake(flow) && flow.heard_bytes == 0;
     match end.flow.how {
         How::Open | How::Released | How::Queued => UNEXPLAINED,
         How::Fin | How::Unread | How::Linger if !flow.asked => UNEXPLAINED,
-        How::Unread if raced(flow, end) && !timed => UNEXPLAINED,
+        How::Unread if raced(flow, end) && timer_struck != Some(true) => UNEXPLAINED,
+        How::Unread if came_late(flow, end) && timer_struck.is_none() => UNEXPLAINED,
+        How::Unread if came_late(flow, end) && timer_struck == Some(true) => {
+            inferred(Cause::KeepaliveRace)
+        }
         How::Fin | How::Unread if raced(flow, end) => inferred(Cause::KeepaliveRace),
         How::Fin if said_nothing_since(flow, end) => inferred(Cause::AppClosedWithoutAnswer),
         How::Fin if reached(flow, end) && answered_nothing(flow, Some(end)) => {
@@ -62,9 +66,20 @@ fn raced(flow: &Flow, end: &OtherEnd) -> bool {
         .is_some_and(|heard| end.at.since(heard).as_millis() < u128::from(IDLE_MS));
     match end.flow.how {
         How::Fin => !reached(flow, end) && (idle || idled(flow)),
-        How::Unread => idle && just_came && u64::from(end.flow.unread) >= end.flow.heard_bytes,
+        How::Unread => idle && just_came && lay_unread(&end.flow),
         How::Open | How::Linger | How::Queued | How::Released => false,
     }
+}
+
+fn lay_unread(end: &Flow) -> bool {
+    u64::from(end.unread) >= end.heard_bytes
+}
+
+/// The request waited for a busy upstream, no longer than an idle timer may be late there.
+fn came_late(flow: &Flow, end: &OtherEnd) -> bool {
+    let idle = idled(flow) && end.flow.quiet_ms >= IDLE_MS;
+    let silent = tls::is_past_handshake(flow) && flow.heard_bytes == 0;
+    idle && silent && lay_unread(&end.flow) && came_lately(end)
 }
 
 /// Whether the gateway's last message came to the upstream's end.
