@@ -111,10 +111,10 @@ fn raced(place: &Place, options: &[&str]) -> Result<()> {
     let upstream = place.upstream(&["--share", "threads", "--idle", "0.5"])?;
     let gateway = place.gateway(&upstream, true)?;
     let mut watch = Watch::with(&gateway, options)?;
-    let mut client = gateway.client()?;
-    ensure!(client.get("/ok")?.status == 200);
     let fin = format!("tcp sport {} tcp flags & fin == fin drop", upstream.port);
     let firewall = Firewall::rule(place.from_upstream(), &fin)?;
+    let mut client = gateway.client()?;
+    ensure!(client.get("/ok")?.status == 200);
     upstream.hears("idle-closed")?;
     let answer = client.post(&format!("/fault/ok/{}", next_id()))?;
     drop(firewall);

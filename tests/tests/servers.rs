@@ -197,7 +197,7 @@ fn a_request_meets_nodes_default_timer() -> Result<()> {
     let seen = watch.expect(&answer, "keepalive.race", Sure::Proven);
     let idle = seen.and_then(|seen| seen.verdict.pointer("/timers/upstream_ms")?.as_u64());
     ensure!(
-        idle.is_none_or(|idle| (4900..6400).contains(&idle)),
+        idle.is_none_or(|idle| (4900..7000).contains(&idle)),
         "{idle:?}"
     );
     watch.end().map(drop)
@@ -212,7 +212,7 @@ const CLIENTS: u32 = 64;
 const ROUNDS: u32 = 3;
 
 /// Requests about as far apart as Node's default timer is long, some of which arrive as it closes. Newer
-/// releases close a second later than they are told.
+/// releases close a second later than they are told. What lay unread when a busy host closed may stay unknown.
 #[test]
 fn nodes_default_timer_against_nginxs_pool() -> Result<()> {
     let Some(mut cast) = node_behind_nginx()? else {
@@ -231,7 +231,8 @@ fn nodes_default_timer_against_nginxs_pool() -> Result<()> {
         failed.extend(own.map_err(|_| anyhow::anyhow!("a client panicked"))??);
     }
     for answer in &failed {
-        cast.watch.expect(answer, "keepalive.race", Sure::Proven);
+        let causes = ["keepalive.race", "unknown.unexplained"];
+        cast.watch.expect_one_of(answer, &causes, Sure::Honest);
     }
     say(&format!("{} natural races", failed.len()));
     cast.watch.end().map(drop)

@@ -1,6 +1,6 @@
 //! What is told besides failed answers: near misses, failures without a status.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use probe502_tests::agent::{Agent, Report, Seen};
@@ -12,7 +12,8 @@ use probe502_tests::schema;
 use probe502_tests::skip::unable;
 use probe502_tests::upstream::Upstream;
 
-const SOON: Duration = Duration::from_secs(4);
+/// Far above what any of them takes, for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn watch(port: u16, options: &[&str]) -> Result<Agent> {
     Agent::watch(&[&["--port", &port.to_string()], options].concat())
@@ -45,10 +46,13 @@ fn a_failure_that_a_retry_hid_is_a_near_miss() -> Result<()> {
         ensure!(gateway.get("/ok")?.status == 200);
     }
     let near = |seen: &Seen| seen.field("/attempt/addr").ends_with(&format!(":{dead}"));
-    agent.notice(SOON, near).context("no near miss")?;
-    std::thread::sleep(SOON);
-    let report = agent.finish()?;
+    agent.notice(PATIENCE, near).context("no near miss")?;
     let hidden = gateway.log().matches("connect() failed").count();
+    let deadline = Instant::now() + PATIENCE;
+    while agent.count() < hidden && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let report = agent.finish()?;
     ensure!(report.verdicts.is_empty(), "{}", report.output);
     let nears = of(&report, "probe502.near-miss/1");
     ensure!(
@@ -76,16 +80,16 @@ fn a_connection_closed_empty_is_a_silent_failure() -> Result<()> {
     let upstream = Upstream::faulty(&["--share", "threads", "--idle", "0.5"])?;
     let gateway = Gateway::before(Kind::Haproxy, &upstream.addr)?;
     let agent = watch(gateway.port(), &["--silent"])?;
-    let mut client = Client::connect(gateway.addr)?;
-    ensure!(client.get("/ok")?.status == 200, "the pool was not warmed");
     let rule = format!("tcp sport {} tcp flags & fin == fin drop", upstream.port);
     let firewall = Firewall::rule("output", &rule)?;
+    let mut client = Client::connect(gateway.addr)?;
+    ensure!(client.get("/ok")?.status == 200, "the pool was not warmed");
     upstream.hears("idle-closed")?;
     let path = format!("/fault/ok/{}", next_id());
     let asked = client.post(&path);
     drop(firewall);
     ensure!(asked.is_err(), "the client has an answer: {asked:?}");
-    let told = agent.verdict(SOON, |seen| seen.field("/request/path") == path);
+    let told = agent.verdict(PATIENCE, |seen| seen.field("/request/path") == path);
     let told = told.with_context(|| format!("no verdict: {}", agent.messages()))?;
     let right = told.field("/kind") == "silent"
         && told.verdict["status"] == 0
@@ -132,14 +136,15 @@ fn a_shorter_timer_is_warned_of_before_it_fails_a_request() -> Result<()> {
         std::thread::sleep(Duration::from_millis(1600));
     }
     let about = |seen: &Seen| seen.field("/upstream/addr") == hasty.addr;
-    let told = agent.notice(SOON, about);
+    let told = agent.notice(PATIENCE, about);
     let told = told.with_context(|| format!("no warning: {}", agent.messages()))?;
     let near = |pointer: &str, expected: u64| {
         let measured = told
             .verdict
             .pointer(pointer)
             .and_then(serde_json::Value::as_u64);
-        measured.is_some_and(|measured| measured.abs_diff(expected) <= expected / 10)
+        // A busy machine comes late to its timers.
+        measured.is_some_and(|it| (expected * 9 / 10..=expected * 5 / 4).contains(&it))
     };
     let right = near("/timers/upstream_ms", 1000) && near("/timers/gateway_ms", 3000);
     ensure!(right, "{}", told.line);

@@ -17,7 +17,7 @@ const LONG: Duration = Duration::from_secs(6);
 const PATIENT: Duration = Duration::from_secs(12);
 const ENDLESS: Duration = Duration::from_secs(60);
 const LATE: Duration = Duration::from_millis(700);
-const SOON: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server that closes what has idled for so long.
 struct Timed {
@@ -116,7 +116,7 @@ impl Asked {
     fn was_warned(&self, agent: &Agent) -> Result<()> {
         for server in &self.hasty {
             let about = |seen: &Seen| seen.field("/upstream/addr") == server && self.is_meant(seen);
-            let told = agent.notice(SOON, about).with_context(|| {
+            let told = agent.notice(PATIENCE, about).with_context(|| {
                 let name = self.gateway.kind.name();
                 format!("{name}: no warning of {server}: {}", agent.messages())
             })?;
@@ -140,12 +140,12 @@ fn warnings(report: &Report) -> Vec<&Seen> {
     report.notices.iter().filter(is_warning).collect()
 }
 
-/// A measured timer lies within a tenth of the configured one.
+/// A measured timer lies within a tenth of the configured one; a busy machine comes late, by twice that.
 fn near(told: &Seen, pointer: &str, expected: Duration) -> Result<()> {
     let measured = told.verdict.pointer(pointer);
     let measured = measured.and_then(serde_json::Value::as_u64);
     let expected = u64::try_from(expected.as_millis())?;
-    let (least, most) = (expected - expected / 10, expected + expected / 10);
+    let (least, most) = (expected - expected / 10, expected + expected / 5);
     let right = measured.is_some_and(|measured| (least..=most).contains(&measured));
     ensure!(right, "{pointer} is not {expected}: {}", told.line);
     Ok(())
