@@ -86,15 +86,20 @@ impl Fault {
     }
 }
 
-/// Breaks in every way, one after the other, with good requests between that warm the pool.
+/// Breaks in every way, one after the other, with good requests between that warm the pool. The verdicts
+/// are awaited together, for most wait for an exit that does not come.
 ///
 /// # Errors
 /// When an answer does not come.
 pub fn each(gateway: &Nginx, watch: &mut Watch) -> Result<()> {
+    let mut asked = Vec::new();
     for fault in FAULTS {
         let good = gateway.get("/ok")?;
         anyhow::ensure!(good.status == 200, "a good request got {}", good.status);
-        watch.expect(&fault.ask(gateway)?, fault.cause, fault.sure());
+        asked.push((fault, fault.ask(gateway)?));
+    }
+    for (fault, answer) in asked {
+        watch.expect(&answer, fault.cause, fault.sure());
     }
     Ok(())
 }

@@ -13,8 +13,8 @@ use probe502_tests::upstream::Upstream;
 use probe502_tests::watch::is_about;
 
 /// Logs are written a little later.
-const WRITTEN: Duration = Duration::from_secs(5);
-const PATIENCE: Duration = Duration::from_secs(5);
+const WRITTEN: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What an upstream can do that most gateways answer with an error.
 const FAULTS: &[&str] = &[
