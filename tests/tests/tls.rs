@@ -1,10 +1,11 @@
 //! TLS to the upstream, and what goes wrong with it: each way has its own label, whoever is the gateway.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use probe502_tests::client::next_id;
 use probe502_tests::gateways::{Gateway, Kind, Plan, Server, Site, Trust};
 use probe502_tests::handshakes::{self, Certificates};
 use probe502_tests::skip::{say, skip, unable};
+use probe502_tests::upstream::Upstream;
 use probe502_tests::watch::{Sure, Watch};
 
 /// Those that tell most of HTTP's and TLS's ways apart: OpenSSL twice, Go, BoringSSL.
@@ -24,12 +25,36 @@ enum Believes {
 }
 
 fn fails(mode: &str, believes: Believes, causes: &[&str], sure: Sure) -> Result<()> {
-    behind(&GATEWAYS, (mode, believes), causes, sure)
+    behind(&GATEWAYS, (&[mode], believes), causes, sure)
+}
+
+/// A gateway, and who stands behind it.
+struct Cast {
+    kind: Kind,
+    mode: String,
+    gateway: Gateway,
+    upstream: Upstream,
+}
+
+impl Cast {
+    fn of(kind: Kind, mode: &str, upstream: Upstream, tls: Option<Trust>) -> Result<Self> {
+        let site = Site::on("127.0.0.1", vec![Server::Tcp(upstream.addr.clone())])?;
+        let plan = Plan {
+            sites: vec![Site { tls, ..site }],
+            ..Plan::default()
+        };
+        Ok(Self {
+            kind,
+            mode: mode.to_owned(),
+            gateway: Gateway::start(kind, &plan)?,
+            upstream,
+        })
+    }
 }
 
 fn behind(
     gateways: &[Kind],
-    (mode, believes): (&str, Believes),
+    (modes, believes): (&[&str], Believes),
     causes: &[&str],
     sure: Sure,
 ) -> Result<()> {
@@ -37,35 +62,51 @@ fn behind(
         return Ok(());
     }
     let (ours, another) = (Certificates::make()?, Certificates::make()?);
+    let tls = match believes {
+        Believes::Anyone => Some(Trust::Anyone),
+        Believes::Ours => Some(Trust::Authority(ours.authority())),
+        Believes::Another => Some(Trust::Authority(another.authority())),
+        Believes::NoTls => None,
+    };
+    let mut casts = Vec::new();
     for kind in gateways.iter().copied() {
         if let Err(reason) = kind.program() {
             skip(&format!("{reason:#}"));
             continue;
         }
-        let upstream = ours.upstream(mode)?;
-        let tls = match believes {
-            Believes::Anyone => Some(Trust::Anyone),
-            Believes::Ours => Some(Trust::Authority(ours.authority())),
-            Believes::Another => Some(Trust::Authority(another.authority())),
-            Believes::NoTls => None,
-        };
-        let site = Site::on("127.0.0.1", vec![Server::Tcp(upstream.addr.clone())])?;
-        let plan = Plan {
-            sites: vec![Site { tls, ..site }],
-            ..Plan::default()
-        };
-        let gateway = Gateway::start(kind, &plan)?;
-        let mut watch = Watch::on(gateway.port(), &["--status", "400,500,502,503,504"])?;
-        say(&format!("{} {mode}", kind.name()));
-        if matches!(believes, Believes::NoTls) && mode == "tls" {
-            // Someone who speaks TLS to it: so it is known that it does.
-            handshakes::shake_hands(&upstream.addr)?;
+        for mode in modes {
+            casts.push(Cast::of(kind, mode, ours.upstream(mode)?, tls.clone())?);
         }
-        let answer = gateway.post(&format!("/fault/close/{}", next_id()))?;
-        watch.expect_one_of(&answer, causes, sure);
-        watch.end()?;
     }
-    Ok(())
+    each_fails(&casts, believes, causes, sure)
+}
+
+/// One agent watches them all.
+fn each_fails(casts: &[Cast], believes: Believes, causes: &[&str], sure: Sure) -> Result<()> {
+    let ports: Vec<String> = casts
+        .iter()
+        .map(|cast| cast.gateway.port().to_string())
+        .collect();
+    let options = [
+        "--status",
+        "400,500,502,503,504",
+        "--port",
+        &ports.join(","),
+    ];
+    let mut watch = Watch::on(
+        casts.first().context("no gateway")?.gateway.port(),
+        &options,
+    )?;
+    for cast in casts {
+        say(&format!("{} {}", cast.kind.name(), cast.mode));
+        if matches!(believes, Believes::NoTls) && cast.mode == "tls" {
+            // Someone who speaks TLS to it: so it is known that it does.
+            handshakes::shake_hands(&cast.upstream.addr)?;
+        }
+        let answer = cast.gateway.post(&format!("/fault/close/{}", next_id()))?;
+        watch.expect_one_of(&answer, causes, sure);
+    }
+    watch.end().map(drop)
 }
 
 #[test]
@@ -171,13 +212,13 @@ fn a_request_in_clear_to_a_tls_port() -> Result<()> {
 
 #[test]
 fn servers_of_other_protocols() -> Result<()> {
-    for mode in ["ssh", "smtp", "mysql", "redis", "memcached", "http2"] {
-        behind(
-            &[Kind::Haproxy, Kind::Caddy],
-            (mode, Believes::NoTls),
-            &["protocol.not-http"],
-            Sure::Inferred,
-        )?;
-    }
-    Ok(())
+    behind(
+        &[Kind::Haproxy, Kind::Caddy],
+        (
+            &["ssh", "smtp", "mysql", "redis", "memcached", "http2"],
+            Believes::NoTls,
+        ),
+        &["protocol.not-http"],
+        Sure::Inferred,
+    )
 }
