@@ -180,6 +180,9 @@ pub struct Flow {
     /// dialled, asked or answered in between, when this one began (a retry) or this answer left;
     /// 0 none.
     pub before: u64,
+    /// When the same thread had begun an answer, with nothing else dialled, asked, answered or let go of
+    /// in between, as it let go of this dialled connection; 0 none. Nanoseconds.
+    pub answered_at: u64,
     /// When the socket was made (dialled) or established (accepted); 0 unknown. Nanoseconds.
     pub opened_at: u64,
     /// When the connection was established, 0 never or unknown. Nanoseconds.

@@ -29,6 +29,8 @@ pub struct Connection {
     pub tuple: Tuple,
     /// What its thread had let go of just before: see `Flow::before`.
     pub before: u64,
+    /// When its thread had begun an answer just before it let go of it: see `Flow::answered_at`.
+    pub answered_at: u64,
     pub netns: u32,
     pub error: u16,
     pub soft_error: u16,
@@ -299,6 +301,7 @@ pub fn fill(to: &mut Flow, from: &Connection, moment: &Moment) {
     to.owner = from.owner;
     to.tuple = from.tuple;
     to.before = from.before;
+    to.answered_at = from.answered_at;
     to.opened_at = from.opened_at;
     to.established_at = from.established_at;
     to.fin_at = from.fin_at;

@@ -28,6 +28,16 @@ struct LetGo {
     failed: u64,
     /// When it last began to answer on a connection that it had accepted, 0 never.
     answered_at: u64,
+    /// The same, until it dials, asks or lets go of one.
+    answer: u64,
+}
+
+/// What a thread had done right before it let go of a dialled connection.
+pub struct Doings {
+    /// It had let go of another failed one, and nothing followed from that yet.
+    pub swept: bool,
+    /// When it had begun an answer, 0 none.
+    pub answered_at: u64,
 }
 
 /// The connection that a thread had let go of, 0 none, and whether it had failed.
@@ -50,10 +60,9 @@ const RETRY_ALONE: u64 = 50_000_000;
 /// A busy host may take the processor from a thread between a failure and its answer.
 pub const ANSWER: u64 = 200_000_000;
 
-/// The running thread let go of a dialled connection. Whether it had let go of another failed one right
-/// before, and nothing followed from that yet.
+/// The running thread let go of a dialled connection: what it had done right before.
 #[inline(always)]
-pub fn note_let_go(cookie: u64, failed: bool) -> bool {
+pub fn note_let_go(cookie: u64, failed: bool) -> Doings {
     let (tid, at) = (kernel::tid(kernel::current()), now());
     let failed = u64::from(failed);
     if let Some(place) = LET_GO.get_ptr_mut(tid) {
@@ -61,18 +70,23 @@ pub fn note_let_go(cookie: u64, failed: bool) -> bool {
         let noted = unsafe { &mut *place };
         let swept = noted.cookie != 0 && noted.failed == 1 && at.saturating_sub(noted.at) <= RETRY;
         (noted.cookie, noted.at, noted.failed) = (cookie, at, failed);
-        return swept;
+        let answered_at = core::mem::take(&mut noted.answer);
+        return Doings { swept, answered_at };
     } else {
         let noted = &LetGo {
             cookie,
             at,
             failed,
             answered_at: 0,
+            answer: 0,
         };
         // Full of busy threads: then this one's order is not known.
         let _ = LET_GO.insert(tid, noted, 0);
     }
-    false
+    Doings {
+        swept: false,
+        answered_at: 0,
+    }
 }
 
 /// What the thread let go of last, if that was `within` a time; it counts once.
@@ -107,6 +121,7 @@ pub fn answers(tid: u32, at: u64) -> Before {
             at: 0,
             failed: 0,
             answered_at: at,
+            answer: at,
         };
         // Full of busy threads: then its process's last answer is not known.
         let _ = LET_GO.insert(tid, noted, 0);
@@ -115,7 +130,9 @@ pub fn answers(tid: u32, at: u64) -> Before {
     // SAFETY: only this thread writes its own element, and it is running this program.
     let noted = unsafe { &mut *place };
     noted.answered_at = at;
-    take(noted, ANSWER)
+    let before = take(noted, ANSWER);
+    noted.answer = at;
+    before
 }
 
 /// A thread exits; when it or, where it is the `last`, any thread of its process last began to answer.
@@ -145,6 +162,7 @@ pub fn forget(tid: u32, tgid: u32, last: bool) -> u64 {
 #[inline(always)]
 fn take(noted: &mut LetGo, within: u64) -> Before {
     let cookie = core::mem::take(&mut noted.cookie);
+    noted.answer = 0;
     if cookie != 0 && now().saturating_sub(noted.at) <= within {
         let failed = noted.failed == 1;
         Before { cookie, failed }
@@ -165,8 +183,9 @@ pub fn has_let_go(tid: u32) -> bool {
 #[inline(always)]
 pub fn note_end(connection: &mut Connection, told: bool) -> u8 {
     if connection.role != role::ACCEPTED {
-        let swept = note_let_go(connection.cookie, told);
-        return if swept { mark::SWEPT } else { 0 };
+        let before = note_let_go(connection.cookie, told);
+        connection.answered_at = before.answered_at;
+        return if before.swept { mark::SWEPT } else { 0 };
     }
     if told {
         stand_for_answer(connection);

@@ -9,6 +9,7 @@ use crate::recent::Recent;
 use crate::sharing::Dials;
 use crate::timers::idle;
 use crate::tls;
+use crate::twins::Twins;
 use crate::units::{Cookie, Pid, Timestamp};
 use crate::unix::{Call, is_noise};
 use crate::verdict::Symptom;
@@ -225,6 +226,8 @@ pub struct Attempts {
     doubted: Recent<(Pid, u64), Attempt>,
     /// Dials that were taken.
     pub dials: Dials,
+    /// Answers with one line, and what they took.
+    pub twins: Twins,
     /// Those that came since they were last asked for.
     added: VecDeque<(Pid, u64)>,
     next: u64,
@@ -239,6 +242,7 @@ impl Default for Attempts {
             glimpses: Recent::new(1024, Duration::from_secs(10)),
             doubted: Recent::new(1024, Duration::from_secs(10)),
             dials: Dials::default(),
+            twins: Twins::default(),
             added: VecDeque::new(),
             next: 0,
         }

@@ -26,6 +26,7 @@ pub use crate::settings::Settings;
 use crate::shapes::Shape;
 use crate::stories::Stories;
 use crate::telling::tell;
+use crate::twins::contest;
 use crate::units::{Pid, Timestamp};
 use crate::verdict::{Join, Kind, Verdict};
 
@@ -344,10 +345,8 @@ impl Correlator {
             return;
         }
         // A piece of a body may begin like an answer; alone, it is none.
-        if waiting.joined.is_none() && waiting.answer.flow.continued {
-            return;
-        }
-        if waiting.joined.is_none() && self.is_upstreams_own(&waiting.answer) {
+        let answer = &waiting.answer;
+        if waiting.joined.is_none() && (answer.flow.continued || self.is_upstreams_own(answer)) {
             return;
         }
         if let Some(due) = now.and_then(|now| self.ask(&mut waiting, now)) {
@@ -381,6 +380,7 @@ impl Correlator {
             }
             evidence.is_hurried = exit_of.is_some();
         }
+        contest(&mut evidence, &self.attempts, seen);
         evidence.weigh_rivals(&self.memory);
         evidence.weigh_absence(&self.attempts, &self.memory);
         let judgement = diagnose(&evidence);

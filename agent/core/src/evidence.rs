@@ -177,7 +177,7 @@ impl Evidence {
             return;
         }
         let cause = diagnose(self).cause;
-        self.joined.divided = rivals.into_iter().any(|rival| {
+        self.joined.divided |= rivals.into_iter().any(|rival| {
             let joined = Joined {
                 attempts: vec![rival],
                 ..Joined::by(self.joined.by)

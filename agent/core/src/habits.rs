@@ -24,6 +24,8 @@ pub struct Manner {
     pub hops: bool,
     /// It was seen to answer first and let go then: what it let go of last is another request's.
     pub late: bool,
+    /// It was never seen to do otherwise, where the request line told.
+    pub answers_first: bool,
     /// What it let go of right before an answer is that answer's: it has one thread. Several event
     /// loops in one process put writes off to their next turn (Envoy).
     pub orderly: bool,
@@ -88,6 +90,7 @@ impl Default for Manner {
         Self {
             hops: false,
             late: false,
+            answers_first: false,
             orderly: true,
             known: true,
             lag: Lag::default(),
@@ -147,6 +150,7 @@ impl Habits {
         Manner {
             hops,
             late,
+            answers_first: late && !prompt && !hops,
             orderly,
             known: hops || late || prompt || orderly,
             lag: lag.unwrap_or_default(),
@@ -161,6 +165,7 @@ impl Habits {
         let now = self.of(answer.at, answer.task.pid, answer.flow.threads);
         answer.manner.lag = now.lag;
         answer.manner.turned_out_late = now.late;
+        answer.manner.answers_first = now.answers_first;
         answer.manner.keeps_lines = self
             .same
             .get(&door(answer))

@@ -6,11 +6,12 @@ use crate::attempts::{Attempt, Attempts};
 use crate::event::{Flow, Task};
 use crate::fitting::{AT_ONCE, Line, SLACK, fits, follows, is_all, is_near, line};
 use crate::habits::Manner;
-use crate::letting_go::let_go_next;
+use crate::letting_go::{is_next_by_order, let_go_next};
 use crate::own_page::Word;
 use crate::shapes::Shape;
 use crate::sharing::{remember, shared};
 use crate::tries::before;
+use crate::twins::may_be;
 use crate::units::Timestamp;
 use crate::unix::Target;
 use crate::verdict::{Join, Kind};
@@ -103,6 +104,7 @@ impl Joined {
 /// At the answer: only what order or the request line proves.
 #[must_use]
 pub fn join_at_once(answer: &Answer, attempts: &mut Attempts) -> Option<Joined> {
+    attempts.twins.gave(answer);
     if answer.manner.late || !answer.manner.known {
         return None;
     }
@@ -141,12 +143,8 @@ pub fn join_at_once(answer: &Answer, attempts: &mut Attempts) -> Option<Joined> 
     let own = find(answer, attempts, number);
     let swift = own.is_some_and(|own| answer.at.since(own.at) <= SLACK);
     let rivalled = by == Join::TaskOrder && !swift && has_rival(answer, attempts, number);
-    Some(take(
-        answer,
-        attempts,
-        (number, by, ambiguous || rivalled),
-        answer.at,
-    ))
+    let choice = (number, by, ambiguous || rivalled);
+    Some(take(answer, attempts, choice, answer.at))
 }
 
 /// Whether order needs no second look, when all is told that bears on the answer: a gateway may answer
@@ -306,7 +304,8 @@ fn by_line<'a>(
     let same = |attempt: &&Attempt| {
         line(answer, attempt) == Line::Same && fits(answer, attempt, until) && !attempt.is_weak()
     };
-    let mut all: Vec<&Attempt> = attempts.of(answer.task.pid).filter(same).collect();
+    let all = attempts.of(answer.task.pid).filter(same);
+    let mut all: Vec<&Attempt> = all.filter(|one| may_be(answer, one, attempts)).collect();
     // An event loop that let go of nothing passes on what it heard.
     let heard = |attempt: &&Attempt| attempt.relayed.is_some();
     if answer.ordered && answer.manner.orderly && all.iter().any(heard) {
@@ -349,9 +348,10 @@ fn take(
         return Joined::nothing();
     };
     // Order decides by itself between attempts with one line, where it can be trusted.
-    let trusted = answer.manner.orderly
-        && !current.flow.marks.swept
-        && (by == Join::TaskOrder || answer.ordered && current.relayed.is_some());
+    let trusted = is_next_by_order(answer, &current)
+        || answer.manner.orderly
+            && !current.flow.marks.swept
+            && (by == Join::TaskOrder || answer.ordered && current.relayed.is_some());
     let mut rivals: Vec<Attempt> = if trusted {
         Vec::new()
     } else {
@@ -370,6 +370,7 @@ fn take(
             chain.push(std::mem::replace(&mut current, next));
         }
     }
+    attempts.twins.take(answer, &current);
     let mut earliest = current.clone();
     while let Some((before, sure)) = before(answer, attempts, &earliest) {
         let taken = if sure {
@@ -380,6 +381,7 @@ fn take(
         let Some(attempt) = taken else {
             break;
         };
+        attempts.twins.take(answer, &attempt);
         earliest = attempt.clone();
         chain.push(attempt);
     }

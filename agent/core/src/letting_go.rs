@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::attempts::{Attempt, Attempts};
 use crate::fitting::{AT_ONCE, Line, fits, line};
 use crate::joining::Answer;
+use crate::twins::may_be;
+use crate::verdict::Kind;
 
 /// A busy host takes the processor from a thread between its answer and what it lets go of: 12 ms were
 /// seen. Longer than any answer waits for it.
@@ -21,11 +23,33 @@ pub fn let_go_next<'a>(answer: &Answer, attempts: &'a Attempts) -> Option<&'a At
             && (!attempt.is_weak() || attempt.may_be_unanswered())
             && line(answer, attempt) != Line::Differs
             && fits(answer, attempt, attempt.at)
+            && may_be(answer, attempt, attempts)
     };
     attempts
         .of(answer.task.pid)
         .filter(next)
-        .min_by_key(|attempt| (attempt.is_weak(), attempt.at))
+        .min_by_key(|attempt| {
+            (
+                !is_next_by_order(answer, attempt),
+                attempt.is_weak(),
+                attempt.at,
+            )
+        })
+}
+
+/// Whether the kernel told that the thread did nothing between this very answer and letting go of what
+/// had been asked the same, as its process does for each of its answers: another request's would have
+/// its own answer in between.
+#[must_use]
+pub fn is_next_by_order(answer: &Answer, attempt: &Attempt) -> bool {
+    let answered = attempt.flow.marks.answered_at;
+    answer.manner.answers_first
+        && answer.kind == Kind::Answer
+        && attempt.tid == answer.task.tid
+        && attempt.relayed.is_none()
+        && answered.is_some()
+        && answered == answer.flow.said_at
+        && line(answer, attempt) == Line::Same
 }
 
 /// Let go of at once; or later, where the thread gave no other failed answer meanwhile and gave this one

@@ -55,6 +55,7 @@ mod telling;
 mod timers;
 mod tls;
 mod tries;
+mod twins;
 mod unattempted;
 pub mod units;
 pub mod unix;

@@ -19,7 +19,7 @@ use crate::units::{Pid, Timestamp};
 pub const MARKED_DOWN: Duration = Duration::from_secs(60);
 /// A rule answers at once. On a busy host its thread waits for its turn.
 const WITHOUT_ATTEMPT: Duration = Duration::from_millis(50);
-/// What the kernel programs mark, as `probe502_common::mark` and `flag` say it.
+/// What the kernel programs mark, as `probe502_common::mark`, `flag` and `Flow` say it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "documented at probe502_common")]
 pub struct Marks {
@@ -33,6 +33,8 @@ pub struct Marks {
     pub unasked: bool,
     #[serde(default)]
     pub untroubled: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_at: Option<Timestamp>,
 }
 
 impl Marks {
@@ -46,6 +48,7 @@ impl Marks {
             undialled: marked(mark::UNDIALLED),
             unasked: marked(mark::UNASKED),
             untroubled: marked(mark::UNTROUBLED),
+            answered_at: (flow.answered_at != 0).then_some(Timestamp(flow.answered_at)),
         }
     }
 }

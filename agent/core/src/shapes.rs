@@ -31,6 +31,14 @@ impl Shape {
         Self { status, length }
     }
 
+    /// Both say a length, and not the same.
+    #[must_use]
+    pub fn differs_in_length(self, other: Self) -> bool {
+        self.length
+            .zip(other.length)
+            .is_some_and(|(own, other)| own != other)
+    }
+
     const FIRST: Self = Self {
         status: 0,
         length: None,

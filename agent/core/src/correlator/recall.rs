@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::{Correlator, Waiting};
 use crate::asking::Wish;
+use crate::attempts::Attempt;
 use crate::connections::names_of_accepted;
 use crate::evidence::{Evidence, Failure};
 use crate::failures;
 use crate::joining::{Answer, Joined};
+use crate::letting_go::is_next_by_order;
 use crate::looks::{Peer, Queue};
 use crate::units::{Pid, Timestamp};
 
@@ -98,7 +100,11 @@ impl Correlator {
     }
 
     pub(super) fn remember_failure(&mut self, number: u64, answer: &Answer, joined: &Joined) {
-        self.habits.joined(answer, joined);
+        // Who takes its twin's attempt would teach what is not so.
+        let in_turn = |own: &Attempt| is_next_by_order(answer, own);
+        if !self.attempts.twins.has(answer) || joined.attempts.last().is_some_and(in_turn) {
+            self.habits.joined(answer, joined);
+        }
         // One without attempts may be the upstream's own word, which has no verdict to point to.
         self.memory.connections.answered(answer.at, &answer.flow);
         let Some(attempt) = joined.attempts.last().filter(|one| one.relayed.is_none()) else {
