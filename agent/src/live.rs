@@ -27,6 +27,9 @@ pub use counts::{Counts, Totals};
 
 /// How often the senses are read: a fifth of the 100 ms within which a verdict must be out.
 pub const TURN: Duration = Duration::from_millis(20);
+/// The same while more comes than this share of the ring between two turns: it must not become full.
+const SOON: Duration = Duration::from_millis(2);
+const PLENTY: u64 = 8;
 
 /// A recording that is killed misses at most this much.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -53,6 +56,9 @@ pub struct Live {
     recorder: Option<Recorder>,
     flushed: Instant,
     ring_lost: BTreeMap<&'static str, u64>,
+    ring_bytes: u64,
+    /// The last drain had plenty.
+    plenty: bool,
     undecoded: u64,
     deaths: BTreeMap<&'static str, u64>,
     /// When the ring was last drained before this turn: what is lost was lost since.
@@ -80,6 +86,8 @@ impl Live {
             recorder,
             flushed: Instant::now(),
             ring_lost: BTreeMap::new(),
+            ring_bytes: options.ring_bytes.into(),
+            plenty: false,
             undecoded: 0,
             deaths: BTreeMap::new(),
             drained: kernel::now(),
@@ -140,6 +148,11 @@ impl Live {
         let mut verdicts = self.turn()?;
         verdicts.retain(|verdict| verdict.kind == Kind::Answer);
         Ok(verdicts)
+    }
+
+    /// When the next turn is due, from the last one's end on.
+    pub fn pause(&self) -> Duration {
+        if self.plenty { SOON } else { TURN }
     }
 
     /// What there is to tell besides the verdicts.
@@ -265,10 +278,11 @@ impl Live {
     fn drain_ring(&mut self, now: Timestamp) -> anyhow::Result<()> {
         let (mut events, mut undecoded) = (Vec::new(), 0);
         let decoder = &self.decoder;
-        self.kernel.drain(|bytes| match decoder.decode(bytes) {
+        let drained = self.kernel.drain(|bytes| match decoder.decode(bytes) {
             Ok(event) => events.push(event),
             Err(_) => undecoded += 1,
         });
+        self.plenty = drained > self.ring_bytes / PLENTY;
         self.undecoded += undecoded;
         // Before the records that came: many answers at once do not wait for their grace.
         self.heed_losses(now, undecoded)?;

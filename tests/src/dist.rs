@@ -24,7 +24,7 @@ impl Dist {
         static MADE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
         let made = MADE.get_or_init(|| {
             let into = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/dist");
-            let done = xtask(&["dist", "--quick", "--into", &into.display().to_string()]);
+            let done = xtask(&["dist", "--into", &into.display().to_string()]);
             done.map(|_| into).map_err(|error| format!("{error:#}"))
         });
         made.clone().map(Self).map_err(anyhow::Error::msg)

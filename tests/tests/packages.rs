@@ -16,7 +16,7 @@ use probe502_tests::nginx::free_port;
 use probe502_tests::overlay::{Overlay, run};
 use probe502_tests::paths::Folder;
 use probe502_tests::running::Running;
-use probe502_tests::skip::unable;
+use probe502_tests::skip::{say, unable};
 use serde_json::{Value, json};
 
 /// The program itself, out of the package for hosts without packages.
@@ -45,6 +45,14 @@ fn the_same_program_is_packed_into_the_same_bytes() -> Result<()> {
     let mut check = Command::new("sha256sum");
     check.args(["--check", "--strict", "--quiet", "SHA256SUMS"]);
     run(check.current_dir(dist.folder())).map(drop)
+}
+
+#[test]
+fn the_program_is_no_larger_than_its_budget() -> Result<()> {
+    let folder = Folder::make()?;
+    let bytes = fs::metadata(program(&Dist::of_this_commit()?, &folder)?)?.len();
+    ensure!(bytes <= 8_000_000, "{bytes} bytes");
+    Ok(())
 }
 
 #[test]
@@ -196,6 +204,13 @@ fn runs(host: &Overlay) -> Result<()> {
         "{}",
         agent.err.text()
     );
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.pid()))?;
+    let resident = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+    let resident: u64 = resident.context("VmRSS")?.trim().parse()?;
+    say(&format!("{resident} KiB are resident"));
+    ensure!(resident * 1024 <= 15_000_000, "{status}");
     ensure!(
         agent.end("TERM", Duration::from_secs(60))?.success(),
         "{}",

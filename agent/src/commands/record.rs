@@ -37,7 +37,10 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             () = &mut stop => break,
-            _ = turns.tick() => answers += live.answers()?.len(),
+            _ = turns.tick() => {
+                answers += live.answers()?.len();
+                turns.reset_after(live.pause());
+            }
         }
     }
     answers += live.last_turns().await?.len();

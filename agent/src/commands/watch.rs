@@ -98,6 +98,7 @@ impl Watch {
                 _ = turns.tick() => {
                     let verdicts = live.turn()?;
                     self.tell(verdicts, live)?;
+                    turns.reset_after(live.pause());
                 }
             }
         }

@@ -65,7 +65,7 @@ pub struct Flags {
     pub kubernetes: Option<bool>,
     /// Room for records between two reads: a power of two, a page at least; two times as much
     /// memory is resident once it was full. Too small, records are lost, and verdicts are unknown
-    /// [default: 8388608]
+    /// [default: 2097152]
     #[arg(long, value_name = "BYTES", env = "PROBE502_RING_BYTES", value_parser = ring)]
     pub ring_bytes: Option<u32>,
     /// End at once where a hook is missing, instead of running degraded

@@ -121,7 +121,10 @@ impl Daemon {
         loop {
             tokio::select! {
                 () = &mut stop => return Ok(()),
-                _ = turns.tick() => self.turn()?,
+                _ = turns.tick() => {
+                    self.turn()?;
+                    turns.reset_after(self.live.pause());
+                }
                 Some(question) = self.feed.question() => self.answer(question),
                 _ = reload.recv() => self.reload(reread).await,
             }

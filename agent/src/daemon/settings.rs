@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::file::{File, Said};
 pub use super::flags::Flags;
 use crate::filter::Filter;
-use crate::kernel::{Options, RING};
+use crate::kernel::{Options, SMALL_RING};
 use crate::senses::Naming;
 use crate::senses::proc::Arguments;
 
@@ -164,7 +164,7 @@ impl Settings {
                 "ring_bytes",
                 flags.ring_bytes.as_ref(),
                 |said| said.ring_bytes,
-                RING,
+                SMALL_RING,
             ),
             strict: from.pick("strict", flags.strict.as_ref(), |said| said.strict, false),
             log: from.pick("log", flags.log.as_ref(), |said| said.log, Level::Info),

@@ -17,6 +17,8 @@ const RESERVE: u64 = 2 << 20;
 const LOG_PAGES: u32 = 256;
 /// and shrinks back to this.
 const LOG_BYTES: u32 = 1 << 20;
+/// What is written is seldom read again: SQLite would keep eight times as much of it.
+const CACHE_KIB: i64 = 256;
 /// One transaction deletes so many at most: a larger one would not fit into the reserve.
 const AT_ONCE: u64 = 1000;
 /// Of a full history so much leaves at once, so that it is not full again with the next verdict.
@@ -84,6 +86,7 @@ impl Store {
         database.pragma_update(None, "synchronous", "normal")?;
         database.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
         database.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+        database.pragma_update(None, "cache_size", -CACHE_KIB)?;
         let version: i64 = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if version != 0 && version != VERSION {
             let why = format!("it is of version {version}, this probe502 writes {VERSION}");

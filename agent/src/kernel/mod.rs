@@ -7,11 +7,13 @@ mod layout;
 mod on_call;
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::time::Instant;
 
 use anyhow::Context as _;
 use aya::maps::{MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
+use flate2::read::DeflateDecoder;
 use probe502_common::kind;
 use probe502_core::decode::Names;
 use probe502_core::units::Timestamp;
@@ -21,11 +23,20 @@ use btf::KernelTypes;
 pub use hooks::{Hook, HookState};
 use on_call::OnCall;
 
-/// The kernel programs, built by `cargo xtask ebpf` and committed.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("PROBE502_BPF_OBJECT"));
+/// The kernel programs, built by `cargo xtask ebpf` and committed; `build.rs` compresses them.
+static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/object.deflate"));
 
 /// The oldest kernel with socket storage in tracing programs (`net/core/bpf_sk_storage.c`).
 const FLOOR: (u32, u32) = (5, 15);
+
+/// The object's bytes, where numbers lie as an ELF file's reader wants them.
+fn object() -> anyhow::Result<Vec<u64>> {
+    let mut bytes = Vec::new();
+    DeflateDecoder::new(OBJECT).read_to_end(&mut bytes)?;
+    let mut object = vec![0u64; bytes.len().div_ceil(size_of::<u64>())];
+    object.as_mut_bytes()[..bytes.len()].copy_from_slice(&bytes);
+    Ok(object)
+}
 
 /// What the kernel programs are to watch.
 pub struct Options {
@@ -41,6 +52,9 @@ pub struct Options {
 
 /// The ring buffer's usual size: some 9,000 records of connections between two reads.
 pub const RING: u32 = 8 << 20;
+
+/// The daemon's: some 2,200. The kernel maps a ring twice, and all of it counts as resident memory.
+pub const SMALL_RING: u32 = 2 << 20;
 
 /// Whether a ring buffer can have so many bytes: a power of two, and whole pages (`bpf(2)`).
 pub fn ring_of(bytes: u32) -> Result<u32, String> {
@@ -97,7 +111,7 @@ impl Kernel {
         let mut programs = EbpfLoader::new()
             .override_global("LAYOUT", layout.as_bytes(), true)
             .map_max_entries("EVENTS", options.ring_bytes)
-            .load(OBJECT)
+            .load(object()?.as_bytes())
             .context("the kernel refused the maps of probe502's object")?;
         let hooks = hooks::attach(&mut programs, &types, options)?;
         check_sight(&hooks)?;
@@ -149,12 +163,12 @@ impl Kernel {
         self.names.clone()
     }
 
-    /// Hands over all records that wait; returns how many.
+    /// Hands over all records that wait; returns how many bytes they took.
     pub fn drain(&mut self, mut each: impl FnMut(&[u8])) -> u64 {
         let mut drained = 0;
         while let Some(record) = self.events.next() {
             each(&record);
-            drained += 1;
+            drained += record.len() as u64;
         }
         drained
     }

@@ -1,7 +1,9 @@
 //! What this node's pods are called: a watch on the API server, on a thread of its own, because
 //! networks wait.
 
+mod access;
 mod pods;
+mod reaching;
 mod watching;
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant, SystemTime};
 use futures_util::StreamExt as _;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::core::ApiResource;
-use kube::{Api, Client, Config, Error};
+use kube::{Api, Error};
 
+use super::access::Access;
 use super::pods::{Known, Told};
-use super::{News, Word};
+use super::{News, Word, reaching};
 
 /// The pauses between two tries grow from one to the other, until one lasts longer than its pause.
 const FIRST: Duration = Duration::from_millis(500);
@@ -41,7 +42,7 @@ enum Broken {
 impl From<Error> for Broken {
     fn from(error: Error) -> Self {
         let Error::Api(status) = &error else {
-            return Self::Refused(with_reasons(&error));
+            return Self::Refused(words(error));
         };
         match status.code {
             GONE => Self::Forgotten,
@@ -97,7 +98,7 @@ enum Never {}
 impl Watching<'_> {
     /// A client of its own each time: tokens, authorities and addresses may have changed.
     async fn converse(&mut self, fresh: bool) -> Result<Never, Broken> {
-        let pods = patient(api()).await?;
+        let pods = api()?;
         let mut version = self.list(&pods, fresh).await?;
         loop {
             let began = Instant::now();
@@ -186,14 +187,9 @@ impl Watching<'_> {
     }
 }
 
-/// `KUBECONFIG`, else `~/.kube/config`, else the pod's service account.
-async fn api() -> Result<Api<Known>, Broken> {
-    let config = Config::infer().await;
-    let mut config = config.map_err(|error| Broken::Refused(with_reasons(&error)))?;
-    // Its pauses are ours, and what goes wrong is to be said.
-    config.default_retry = false;
-    config.connect_timeout = Some(PATIENCE);
-    let client = Client::try_from(config)?;
+fn api() -> Result<Api<Known>, Broken> {
+    let client = Access::find().and_then(reaching::client);
+    let client = client.map_err(|error| Broken::Refused(format!("{error:#}")))?;
     let pod = ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&());
     Ok(Api::all_with(client, &pod))
 }
@@ -201,6 +197,21 @@ async fn api() -> Result<Api<Known>, Broken> {
 async fn patient<T>(asked: impl Future<Output = Result<T, Broken>>) -> Result<T, Broken> {
     let answered = tokio::time::timeout(PATIENCE, asked).await;
     answered.map_err(|_| Broken::Silent)?
+}
+
+/// kube's own words would bring the words of all that it could do, YAML's with excerpts.
+fn words(error: Error) -> String {
+    if let Error::Service(error) = error {
+        with_reasons(&*error)
+    } else if let Error::HyperError(error) = error {
+        with_reasons(&error)
+    } else if let Error::ReadEvents(error) = error {
+        with_reasons(&error)
+    } else if let Error::SerdeError(error) = error {
+        format!("its answer is not understood: {error}")
+    } else {
+        "its answer is not understood".to_owned()
+    }
 }
 
 /// An error with those below it: "error trying to connect" alone helps nobody.

@@ -8,28 +8,30 @@ use anyhow::{Context, Result};
 use crate::process::{cargo, on_path, read, run};
 use crate::{packages, repository};
 
+const PROFILE: &str = "packed";
+
 /// Builds it; installs Rust's musl target and Debian's musl compiler where they are missing.
-pub fn build(profile: &str) -> Result<PathBuf> {
+pub fn build() -> Result<PathBuf> {
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     install(&target)?;
     let mut build = cargo();
     build.args([
         "build",
         "--profile",
-        profile,
+        PROFILE,
         "--locked",
         "--package",
         "probe502",
     ]);
     build.args(["--target", &target]);
     build.current_dir(repository::root());
-    let (rust, c) = renamed()?;
+    let (rust, c) = flags()?;
     build.env("CARGO_ENCODED_RUSTFLAGS", rust.join("\x1f"));
     build.env(format!("CFLAGS_{}", target.replace('-', "_")), c.join(" "));
     run(&mut build)?;
     Ok(repository::target()
         .join(target)
-        .join(profile)
+        .join(PROFILE)
         .join("probe502"))
 }
 
@@ -48,8 +50,9 @@ fn install(target: &str) -> Result<()> {
     Ok(())
 }
 
-/// What makes the compilers write the same paths wherever the sources and cargo's own folder are.
-fn renamed() -> Result<(Vec<String>, Vec<String>)> {
+/// What makes the compilers write the same paths wherever the sources and cargo's own folder are, and
+/// the linker write little.
+fn flags() -> Result<(Vec<String>, Vec<String>)> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
     let home = home.context("neither CARGO_HOME nor HOME is set")?;
@@ -64,5 +67,7 @@ fn renamed() -> Result<(Vec<String>, Vec<String>)> {
         .iter()
         .map(|name| format!("--remap-path-prefix={name}"));
     let c = names.iter().map(|name| format!("-ffile-prefix-map={name}"));
-    Ok((rust.collect(), c.collect()))
+    // Where a program is loaded it must mend its own addresses: as a list each of them takes 24 bytes.
+    let relocations = "-Clink-arg=-Wl,-z,pack-relative-relocs".to_owned();
+    Ok((rust.chain([relocations]).collect(), c.collect()))
 }

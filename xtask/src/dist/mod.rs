@@ -22,9 +22,6 @@ pub struct Arguments {
     /// Package this binary instead of building one
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
-    /// Build in half the time, larger and slower: to look at the packages, not to hand them out
-    #[arg(long)]
-    quick: bool,
     /// Where the packages go, instead of target/dist
     #[arg(long, value_name = "FOLDER")]
     into: Option<PathBuf>,
@@ -49,11 +46,7 @@ pub type Package = (String, Vec<u8>);
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let binary = match &arguments.binary {
         Some(binary) => binary.clone(),
-        None => binary::build(if arguments.quick {
-            "packed-quick"
-        } else {
-            "packed"
-        })?,
+        None => binary::build()?,
     };
     let release = Release::of(binary)?;
     let into = arguments.into.clone();

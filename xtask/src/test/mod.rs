@@ -183,8 +183,7 @@ fn faults(tally: &mut Tally, fresh: Option<PathBuf>) -> Result<()> {
     let mut build = demo::agent_build();
     let chore = std::env::current_exe()?;
     let mut pack = Command::new(&chore);
-    // As handed out it would take minutes more.
-    pack.args(["dist", "--quick"]);
+    pack.arg("dist");
     let mut faults = test();
     faults.args([
         "--package",
