@@ -44,16 +44,19 @@ impl Cast {
             Sure::Proven
         };
         let seen = self.watch.expect(answer, cause, sure);
-        if let Some(seen) = &seen {
-            let said = seen.field("/sentence");
-            ensure!(said.contains(words), "'{said}' does not say '{words}'");
-        }
+        says(seen.as_ref(), words)?;
         Ok(seen)
     }
 
     fn end(self) -> Result<()> {
         self.watch.end().map(drop)
     }
+}
+
+fn says(seen: Option<&Seen>, words: &str) -> Result<()> {
+    let said = seen.map_or(words, |seen| seen.field("/sentence"));
+    ensure!(said.contains(words), "'{said}' does not say '{words}'");
+    Ok(())
 }
 
 #[test]
@@ -189,46 +192,46 @@ fn a_server_without_a_descriptor_left() -> Result<()> {
     cast.end()
 }
 
-/// Each gateway gives up in its own way: its timers, its status, who closes first.
-fn behind(kind: Kind) -> Result<()> {
-    if kind.is_missing() {
+const KINDS: [Kind; 5] = [
+    Kind::Haproxy,
+    Kind::Apache,
+    Kind::Caddy,
+    Kind::Envoy,
+    Kind::Traefik,
+];
+
+/// A gateway before one upstream of its own.
+fn before(kind: Kind, options: &[&str]) -> Result<(Gateway, Upstream)> {
+    let upstream = Upstream::faulty(options)?;
+    Ok((Gateway::before(kind, &upstream.addr)?, upstream))
+}
+
+/// Its timers, its status, who closes first. Side by side, for each waits three seconds.
+#[test]
+fn each_gateway_gives_up_in_its_own_way() -> Result<()> {
+    let kinds = KINDS.into_iter().filter(|kind| !kind.is_missing());
+    let pair = |kind| Ok((before(kind, &[])?, before(kind, &["--never-accept"])?));
+    let pairs = kinds.map(pair).collect::<Result<Vec<_>>>()?;
+    let gateways = || pairs.iter().flat_map(|(one, other)| [&one.0, &other.0]);
+    let ports: Vec<String> = gateways().map(|it| it.port().to_string()).collect();
+    let Some(first) = gateways().next() else {
         return Ok(());
+    };
+    let options = ["--status", "502,503,504", "--port", &ports.join(",")];
+    let mut watch = Watch::on(first.port(), &options)?;
+    let ask = |gateway: &Gateway, folder: &str| {
+        client::in_background(gateway.addr, format!("{folder}/{}", next_id()))
+    };
+    let asked: Vec<_> = pairs
+        .iter()
+        .map(|(holds, queues)| (ask(&holds.0, "/fault/hold"), ask(&queues.0, "/queued")))
+        .collect();
+    for (held, queued) in asked {
+        let (held, queued) = (client::joined(held)?, client::joined(queued)?);
+        let held = watch.expect(&held, "app.stalled", Sure::Proven);
+        says(held.as_ref(), "sent nothing until the gateway gave up")?;
+        let queued = watch.expect(&queued, "listener.not-accepting", Sure::Proven);
+        says(queued.as_ref(), "connections waited so")?;
     }
-    let mut cast = Cast::of(kind, Upstream::faulty(&[])?)?;
-    let held = cast.meanwhile("hold", |_| Ok(()))?;
-    cast.expect(
-        &held,
-        "app.stalled",
-        "sent nothing until the gateway gave up",
-    )?;
-    cast.end()?;
-    let mut cast = Cast::of(kind, Upstream::faulty(&["--never-accept"])?)?;
-    let queued = cast.gateway.get(&format!("/queued/{}", next_id()))?;
-    cast.expect(&queued, "listener.not-accepting", "connections waited so")?;
-    cast.end()
-}
-
-#[test]
-fn behind_haproxy() -> Result<()> {
-    behind(Kind::Haproxy)
-}
-
-#[test]
-fn behind_apache() -> Result<()> {
-    behind(Kind::Apache)
-}
-
-#[test]
-fn behind_caddy() -> Result<()> {
-    behind(Kind::Caddy)
-}
-
-#[test]
-fn behind_envoy() -> Result<()> {
-    behind(Kind::Envoy)
-}
-
-#[test]
-fn behind_traefik() -> Result<()> {
-    behind(Kind::Traefik)
+    watch.end().map(drop)
 }
