@@ -212,6 +212,11 @@ impl Habits {
         }
     }
 
+    /// A process was seen to answer first and let go then.
+    pub fn answered_first(&mut self, answer: &Answer) {
+        self.late.insert(answer.at, answer.task.pid, ());
+    }
+
     fn took(&mut self, answer: &Answer, joined: &Joined) {
         let (first, last) = (joined.attempts.first(), joined.attempts.last());
         let began = first.and_then(Attempt::began);

@@ -140,6 +140,26 @@ pub fn contest(evidence: &mut Evidence, attempts: &Attempts, now: Timestamp) {
     joined.rivals.extend(rivals);
 }
 
+/// Whether an answer shows that its process answers first, though others asked the same: the thread let go of
+/// one right after it, and nobody of any that could be its own before it.
+#[must_use]
+pub fn shows_who_answers_first(answer: &Answer, attempts: &Attempts) -> bool {
+    let Some(began) = answer.flow.said_at else {
+        return false;
+    };
+    let is_next =
+        |one: &&Attempt| one.tid == answer.task.tid && one.flow.marks.answered_at == Some(began);
+    let may_be_its = |one: &&Attempt| {
+        one.at <= answer.at && line(answer, one) != Line::Differs && fits(answer, one, answer.at)
+    };
+    let pid = answer.task.pid;
+    let all = || attempts.of(pid).chain(attempts.twins.taken(pid));
+    let next = all().find(is_next).filter(|one| one.relayed.is_none());
+    next.is_some_and(|one| line(answer, one) == Line::Same)
+        && attempts.twins.has(answer)
+        && !all().any(|one| may_be_its(&one))
+}
+
 /// Whether nothing tells that an attempt with the answer's line is another's.
 #[must_use]
 pub fn may_be(answer: &Answer, attempt: &Attempt, attempts: &Attempts) -> bool {

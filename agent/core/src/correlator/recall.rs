@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::{Correlator, Waiting};
 use crate::asking::Wish;
-use crate::attempts::Attempt;
 use crate::connections::names_of_accepted;
 use crate::evidence::{Evidence, Failure};
 use crate::failures;
 use crate::joining::{Answer, Joined};
 use crate::letting_go::is_next_by_order;
 use crate::looks::{Peer, Queue};
+use crate::twins::shows_who_answers_first;
 use crate::units::{Pid, Timestamp};
 
 impl Correlator {
@@ -27,10 +27,13 @@ impl Correlator {
     }
 
     /// What has become known of its process and thread since it was given.
-    pub(super) fn refresh(&self, answer: &mut Answer) {
+    pub(super) fn refresh(&mut self, answer: &mut Answer) {
         let last = self.last_answers.get(&answer.task.tid);
         answer.is_followed = last.is_some_and(|last| *last > answer.at);
         answer.elsewhere = failures::elsewhere(answer, &self.memory);
+        if !answer.manner.orderly && shows_who_answers_first(answer, &self.attempts) {
+            self.habits.answered_first(answer);
+        }
         self.habits.refresh(answer);
     }
 
@@ -99,12 +102,17 @@ impl Correlator {
         is_this && hearer.pid != answer.task.pid && is_gateway
     }
 
-    pub(super) fn remember_failure(&mut self, number: u64, answer: &Answer, joined: &Joined) {
-        // Who takes its twin's attempt would teach what is not so.
-        let in_turn = |own: &Attempt| is_next_by_order(answer, own);
-        if !self.attempts.twins.has(answer) || joined.attempts.last().is_some_and(in_turn) {
+    /// Who takes its twin's attempt would teach what is not so.
+    fn learn(&mut self, answer: &Answer, joined: &Joined) {
+        let own = joined.attempts.last();
+        let has_twins = self.attempts.twins.has(answer);
+        if !has_twins || own.is_some_and(|own| is_next_by_order(answer, own)) {
             self.habits.joined(answer, joined);
         }
+    }
+
+    pub(super) fn remember_failure(&mut self, number: u64, answer: &Answer, joined: &Joined) {
+        self.learn(answer, joined);
         // One without attempts may be the upstream's own word, which has no verdict to point to.
         self.memory.connections.answered(answer.at, &answer.flow);
         let Some(attempt) = joined.attempts.last().filter(|one| one.relayed.is_none()) else {
