@@ -30,7 +30,8 @@ impl Filter {
     /// The same, whatever the client got.
     pub fn concerns(&self, verdict: &Verdict) -> bool {
         any(&self.ports, |port| ports(verdict).contains(port))
-            && any(&self.statuses, |status| *status == verdict.status)
+            && (verdict.kind == Kind::Silent
+                || any(&self.statuses, |status| *status == verdict.status))
             && any(&self.processes, |name| {
                 names(verdict).contains(&name.as_str())
             })

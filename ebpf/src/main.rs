@@ -3,6 +3,7 @@
 #![no_main]
 
 mod afterwards;
+mod body;
 mod calls;
 mod connection;
 mod deferred;

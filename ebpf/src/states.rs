@@ -6,10 +6,10 @@ use aya_ebpf::{
     helpers::generated::bpf_get_socket_cookie, macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
-use probe502_common::{HEAD, Listener, flag, how, kind, role};
+use probe502_common::{Listener, flag, how, kind, role};
 
 use crate::{
-    afterwards,
+    afterwards, body,
     connection::{self, Connection, HOLDER, Moment},
     deferred, dials, emit, header, kernel,
     kernel::{Sock, TCP, TcpSock},
@@ -328,7 +328,8 @@ fn worth(connection: &Connection, how: u8, received: u64, tcp: TcpSock) -> Worth
                 || untouched && !connection.has(flag::FIN_HEARD)
                 || how == how::QUEUED
                 || timed_out(connection)
-                || cut_short(connection, tcp)
+                || body::ends_in_header(connection, tcp)
+                || body::may_end_in_body(connection)
                 || order::broken_off(connection)
                 || is_dying();
             if told { Worth::Telling } else { Worth::Nothing }
@@ -381,20 +382,4 @@ fn idled(connection: &Connection) -> bool {
 #[inline(always)]
 fn asks_in_clear(connection: &Connection) -> bool {
     is_request(&connection.said_head, connection.said_head_length)
-}
-
-/// A short answer that ended before its header did (RFC 9112, 2.1).
-#[inline(always)]
-fn cut_short(connection: &Connection, tcp: TcpSock) -> bool {
-    let length = tcp.written().wrapping_sub(connection.said_mark);
-    if connection.said == 0
-        || length > HEAD as u32
-        || !is_request(&connection.heard_head, connection.heard_head_length)
-    {
-        return false;
-    }
-    !header::ends_within(
-        &connection.said_head,
-        u32::from(connection.said_head_length),
-    )
 }

@@ -14,8 +14,12 @@ import sys
 import threading
 import time
 
+import bodies
 import faults
 import wire
+
+
+FAULTS = faults.FAULTS | bodies.BODIES
 
 
 def options():
@@ -70,7 +74,7 @@ def serve(conn, idle, tell_master):
                 conn.recv(len(head))
             if path.startswith("/fault/"):
                 _, _, name, ident = path.split("/")[:4]
-                if not faults.FAULTS[name](wire.Exchange(conn, head, ident, tell_master)):
+                if not FAULTS[name](wire.Exchange(conn, head, ident, tell_master)):
                     return True
             elif not faults.ok(wire.Exchange(conn, head, "", tell_master)):
                 return False

@@ -126,6 +126,7 @@ pub const fn symptom(symptom: Symptom) -> &'static str {
         Symptom::TlsFailure => "tls-failure",
         Symptom::NoAttempt => "no-attempt",
         Symptom::Relayed => "relayed",
+        Symptom::Truncated => "truncated",
     }
 }
 
@@ -161,6 +162,7 @@ mod tests {
             Symptom::Refused,
             Symptom::ConnectTimeout,
             Symptom::NoAttempt,
+            Symptom::Truncated,
         ] {
             assert_eq!(serde_json::to_value(one).unwrap(), symptom(one));
         }

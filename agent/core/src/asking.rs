@@ -147,7 +147,8 @@ impl Asking {
             | Symptom::BadAnswer
             | Symptom::TlsFailure
             | Symptom::NoAttempt
-            | Symptom::Relayed => None,
+            | Symptom::Relayed
+            | Symptom::Truncated => None,
         };
         // A container's address is served in a namespace of its own.
         let served = memory

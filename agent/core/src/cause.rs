@@ -60,6 +60,8 @@ causes! {
     AppClosedWithoutAnswer = "app.closed-without-answer",
     /// The application closed in the middle of the answer's header.
     AppClosedMidHeader = "app.closed-mid-header",
+    /// The application closed in the middle of the answer's body.
+    AppClosedMidBody = "app.closed-mid-body",
     /// The application closed with bytes of the request unread.
     AppResetUnread = "app.reset-unread",
     /// The application closed with `SO_LINGER` 0.

@@ -29,6 +29,10 @@ pub fn closed(evidence: &Evidence, attempt: &Attempt, (cause, who): (Cause, &str
             format!("{closed} after {heard} bytes, in the middle of the answer's header"),
         ),
         (
+            Cause::AppClosedMidBody,
+            format!("{closed} after {heard} bytes, in the middle of the answer's body"),
+        ),
+        (
             Cause::AppResetUnread,
             format!("{closed} with {unread} bytes of the request unread"),
         ),

@@ -9,26 +9,24 @@ use std::time::Duration;
 
 use crate::asking::{Asking, Wish};
 use crate::attempts::Attempts;
+use crate::body;
 use crate::clock::Clock;
 use crate::connections::{Name, names_of_dialled};
 use crate::diagnose::diagnose;
-use crate::ends::{is_silent, role};
+use crate::ends::{cut, is_silent, role};
 use crate::event::{Death, Event, Fact, Flow, Role, Task};
 use crate::evidence::Evidence;
 use crate::habits::Habits;
-use crate::http;
 use crate::joining::{Answer, Joined, join_at_once, join_late};
 use crate::memory::Memory;
 use crate::notice::Notice;
-use crate::own_page::{self, is_for_want_of_a_server};
 use crate::recent::Recent;
 pub use crate::settings::Settings;
-use crate::shapes::Shape;
 use crate::stories::Stories;
 use crate::telling::tell;
 use crate::twins::contest;
 use crate::units::{Pid, Timestamp};
-use crate::verdict::{Join, Kind, Verdict};
+use crate::verdict::{Cut, Join, Kind, Verdict};
 
 /// Answers that may wait at once; beyond, the oldest is judged by what is known.
 const WAITING: usize = 8192;
@@ -211,35 +209,23 @@ impl Correlator {
 
     fn answered(&mut self, at: Timestamp, flow: Flow) {
         if let Some(status) = flow.status {
-            self.failed(at, flow, (Kind::Answer, status));
+            self.failed(at, flow, (Kind::Answer, status, None));
         }
     }
 
-    fn failed(&mut self, at: Timestamp, mut flow: Flow, (kind, status): (Kind, u16)) {
+    fn failed(
+        &mut self,
+        at: Timestamp,
+        mut flow: Flow,
+        (kind, status, cut): (Kind, u16, Option<Cut>),
+    ) {
         let Some(task) = flow.task.clone() else {
             return;
         };
-        // What was said is not needed any longer; many answers wait at once.
-        let said = std::mem::take(&mut flow.said_head);
-        let asked = http::asked(&flow.heard_head);
         self.asking.about(at, &task, &self.memory.processes);
-        let manner = self.habits.of(at, task.pid, flow.threads);
-        let answer = Answer {
-            before: self.last_answers.get(&task.tid).copied(),
-            at,
-            task,
-            flow,
-            kind,
-            status,
-            asked,
-            shape: Shape::of(status, &said),
-            is_followed: false,
-            elsewhere: Vec::new(),
-            manner,
-            ordered: self.memory.ordered,
-            wants_server: is_for_want_of_a_server(&said),
-            word: own_page::word(&said),
-        };
+        let said = std::mem::take(&mut flow.said_head);
+        let answer = self.answer((at, task, flow), &said, (kind, status, cut));
+        let manner = answer.manner;
         let joined = join_at_once(&answer, &mut self.attempts);
         if kind == Kind::Answer {
             self.last_answers.insert(at, answer.task.tid, at);
@@ -277,6 +263,9 @@ impl Correlator {
     }
 
     fn ended(&mut self, at: Timestamp, flow: Flow) {
+        if flow.role == Role::Accepted && body::is_whole(&flow) {
+            return;
+        }
         self.stories.ended(at, &flow, &mut self.memory);
         self.dialled(at, &flow);
         if let Some(task) = &flow.task {
@@ -289,7 +278,8 @@ impl Correlator {
             }
             Role::Accepted => {
                 if is_silent(&flow) && self.waiting.len() < PATIENT {
-                    self.failed(at, flow.clone(), (Kind::Silent, 0));
+                    let (status, cut) = cut(&flow);
+                    self.failed(at, flow.clone(), (Kind::Silent, status, cut));
                 }
                 self.memory.connections.end(at, flow);
             }

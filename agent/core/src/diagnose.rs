@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::attempts::{Attempt, is_http};
+use crate::body;
 use crate::cause::Cause;
 use crate::connections::OtherEnd;
 use crate::event::{Flow, How, Task};
@@ -100,7 +101,10 @@ pub fn diagnose(evidence: &Evidence) -> Judgement {
             Some(judgement) => judgement,
             None => broken(evidence, attempt),
         },
-        (Symptom::Eof | Symptom::Reset, Some(attempt)) => broken(evidence, attempt),
+        (Symptom::Truncated, Some(attempt)) if !body::has_ended(&attempt.flow) => UNEXPLAINED,
+        (Symptom::Eof | Symptom::Reset | Symptom::Truncated, Some(attempt)) => {
+            broken(evidence, attempt)
+        }
         (Symptom::NoAnswer, Some(attempt)) => network::unanswered(evidence, attempt)
             .unwrap_or_else(|| stalled::judge(evidence, attempt)),
     };
@@ -183,6 +187,7 @@ fn chosen(evidence: &Evidence, attempt: &Attempt, end: &OtherEnd) -> Judgement {
         return sealed::closed(attempt, end, evidence.timer_struck);
     }
     let partial = flow.heard_bytes > 0;
+    let in_body = evidence.symptom == Symptom::Truncated;
     // In another protocol an answer's parts, and a request that has not come, cannot be told.
     let opaque = !is_http(flow) && (partial || end.flow.heard_bytes == 0);
     // A UNIX message that was read before its hook ran left no bytes to look at.
@@ -191,8 +196,10 @@ fn chosen(evidence: &Evidence, attempt: &Attempt, end: &OtherEnd) -> Judgement {
         (How::Open | How::Released | How::Queued, _) => UNEXPLAINED,
         (How::Fin | How::Unread | How::Linger, _) if unseen => UNEXPLAINED,
         (How::Fin | How::Unread | How::Linger, _) if opaque && !raced(end) => UNEXPLAINED,
-        (How::Fin | How::Unread | How::Linger, true) => proven(Cause::AppClosedMidHeader),
-        (How::Linger, false) => proven(Cause::AppResetLinger),
+        (_, true) if !in_body => proven(Cause::AppClosedMidHeader),
+        (How::Fin, true) => proven(Cause::AppClosedMidBody),
+        (How::Unread, true) => proven(Cause::AppResetUnread),
+        (How::Linger, _) => proven(Cause::AppResetLinger),
         // Who closes a UNIX socket without reading may have seen that something had come.
         (How::Unread, false) if raced(end) && flow.path.is_some() => inferred(Cause::KeepaliveRace),
         (How::Unread, false) if raced(end) && timed => proven(Cause::KeepaliveRace),
@@ -254,6 +261,8 @@ pub fn raced(end: &OtherEnd) -> bool {
     let reached = |moment: Timestamp| end.at.since(moment).as_millis() < u128::from(IDLE_MS);
     match flow.how {
         _ if flow.said == 0 => false,
+        // A timer that ends idle connections waits for the end of what is being said.
+        _ if body::said(flow).is_some() => false,
         // Read or looked at after it had come.
         _ if flow.served.served_at.is_some() && flow.served.served_at >= flow.heard_at => false,
         How::Fin => flow.heard_bytes == 0 && (served_http(flow) || flow.quiet_ms >= IDLE_MS),
@@ -339,6 +348,7 @@ fn qualify(judgement: Judgement, evidence: &Evidence) -> Judgement {
         Cause::KeepaliveRace,
         Cause::AppClosedWithoutAnswer,
         Cause::AppClosedMidHeader,
+        Cause::AppClosedMidBody,
     ];
     let is_doubtful = closed.contains(&judgement.cause) && evidence.is_stopping;
     let is_copy = evidence.other_end.as_ref().is_some_and(is_copy);
@@ -381,6 +391,7 @@ fn rests_on_the_past(judgement: Judgement) -> bool {
     [
         Cause::AppClosedWithoutAnswer,
         Cause::AppClosedMidHeader,
+        Cause::AppClosedMidBody,
         Cause::AppResetUnread,
         Cause::KeepaliveRace,
         Cause::TlsClosed,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::attempts::{Attempt, Attempts};
+use crate::body::symptom;
 use crate::cause::Cause;
 use crate::checks;
 pub use crate::complete::Complete;
@@ -88,7 +89,7 @@ impl Evidence {
     #[must_use]
     pub fn gather(answer: Answer, joined: Joined, memory: &Memory) -> Self {
         let deciding = joined.attempts.last();
-        let symptom = deciding.map_or(Symptom::NoAttempt, Attempt::symptom);
+        let symptom = deciding.map_or(Symptom::NoAttempt, |own| symptom(&answer, own));
         let other_end = deciding.and_then(|attempt| other_end(attempt, symptom, memory));
         let symptom = amended(symptom, deciding, other_end.as_ref());
         let reset = deciding.and_then(|attempt| reset(attempt, memory));
@@ -297,8 +298,7 @@ fn is_own_choice(how: How) -> bool {
     }
 }
 
-/// Who leaves later leaves for another reason. No verdict waits so long, but an agent that was held up
-/// hears of both at once.
+/// Who leaves later leaves for another reason; an agent that was held up hears of both at once.
 const LEAVES_WITHIN: Duration = Duration::from_secs(2);
 
 /// A process that closed while it lived was ended by what came before: a later blow is another story.

@@ -2,6 +2,7 @@
 
 use crate::amounts::{bare, errno, label, memory as amount, signal};
 use crate::attempts::Attempt;
+use crate::body;
 use crate::connections::OtherEnd;
 use crate::diagnose::raced;
 use crate::event::{How, OomReport};
@@ -27,12 +28,16 @@ pub fn facts(evidence: &Evidence, memory: &Memory) -> Vec<Fact> {
         lines.push((arrived, "the request arrived".to_owned()));
     }
     for attempt in &evidence.joined.attempts {
-        tried(attempt, &mut lines);
+        let symptom = body::symptom(&evidence.answer, attempt);
+        tried(attempt, symptom, &mut lines);
     }
+    passed_on(evidence, &mut lines);
     if let Some(end) = &evidence.other_end {
         left(
             end,
-            evidence.deciding().is_some_and(broke_off),
+            evidence
+                .deciding()
+                .is_some_and(|own| broke_off(own, evidence.symptom)),
             memory,
             &mut lines,
         );
@@ -103,7 +108,7 @@ fn asked(evidence: &Evidence, lines: &mut Lines) {
     }
 }
 
-fn tried(attempt: &Attempt, lines: &mut Lines) {
+fn tried(attempt: &Attempt, symptom: Symptom, lines: &mut Lines) {
     let flow = &attempt.flow;
     if let Some(began) = attempt.began() {
         let line = match (flow.said, flow.established) {
@@ -131,7 +136,7 @@ fn tried(attempt: &Attempt, lines: &mut Lines) {
         }
     };
     let heard = flow.heard_bytes;
-    let line = match attempt.symptom() {
+    let line = match symptom {
         Symptom::Refused | Symptom::Unreachable | Symptom::ConnectError => {
             format!("the dial failed{}", error(attempt))
         }
@@ -148,14 +153,36 @@ fn tried(attempt: &Attempt, lines: &mut Lines) {
                 attempt.relayed.unwrap_or_default()
             )
         }
+        Symptom::Truncated if flow.reset_heard => {
+            format!("the gateway saw a reset after {heard} bytes, within the answer's body")
+        }
+        Symptom::Truncated if flow.fin_heard => {
+            format!("the gateway saw end-of-file after {heard} bytes, within the answer's body")
+        }
+        Symptom::Truncated => {
+            format!("the gateway gave up waiting for more than {heard} bytes of the answer")
+        }
         Symptom::NoAttempt => return,
     };
     lines.push((attempt.at, line));
 }
 
 /// Whether the gateway had a part of an answer, and no more came.
-fn broke_off(attempt: &Attempt) -> bool {
-    matches!(attempt.symptom(), Symptom::Eof | Symptom::Reset) && attempt.flow.heard_bytes > 0
+fn broke_off(attempt: &Attempt, symptom: Symptom) -> bool {
+    let ended = [Symptom::Eof, Symptom::Reset, Symptom::Truncated].contains(&symptom);
+    ended && attempt.flow.heard_bytes > 0
+}
+
+/// How the client was left with a part of its answer.
+fn passed_on(evidence: &Evidence, lines: &mut Lines) {
+    let answer = &evidence.answer;
+    if answer.cut.is_some() {
+        let line = format!(
+            "the gateway ended its client's connection, {}",
+            body::passed_on(answer)
+        );
+        lines.push((answer.at, line));
+    }
 }
 
 fn left(end: &OtherEnd, midway: bool, memory: &Memory, lines: &mut Lines) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::attempts::Attempt;
+use crate::body;
 use crate::http;
 use crate::joining::Answer;
 use crate::units::Timestamp;
@@ -89,6 +90,8 @@ pub fn fits(answer: &Answer, attempt: &Attempt, until: Timestamp) -> bool {
     let meant = !attempt.is_glimpse() || answer.at.since(attempt.at) <= AT_ONCE;
     // A health check is no request's, however long one waits in a queue.
     let meant = meant && (!attempt.was_greeted() || is_prompt(answer, attempt, BEGUN));
+    // An answer that broke off is one that an upstream broke off.
+    let meant = meant && (answer.cut.is_none() || body::broke(&attempt.flow));
     meant
         && looks_so(answer, attempt)
         && status_fits
@@ -155,6 +158,12 @@ pub fn arrival(answer: &Answer) -> Option<Timestamp> {
     let seen = answer.flow.heard_head.0.is_empty()
         || http::request_line(&answer.flow.heard_head).is_some();
     answer.flow.heard_at.filter(|at| seen && *at <= answer.at)
+}
+
+/// Where nothing went wrong up to the header's end, only an answer that broke off tells of more.
+#[must_use]
+pub fn counts(answer: &Answer, attempt: &Attempt) -> bool {
+    answer.cut.is_some() || !attempt.is_weak()
 }
 
 /// Compares the request lines.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::attempts::{Attempt, Attempts};
 use crate::event::{Flow, Task};
-use crate::fitting::{AT_ONCE, Line, SLACK, fits, follows, is_all, is_near, line};
+use crate::fitting::{AT_ONCE, Line, SLACK, counts, fits, follows, is_all, is_near, line};
 use crate::habits::Manner;
 use crate::letting_go::{is_next_by_order, let_go_next};
 use crate::own_page::Word;
@@ -14,7 +14,7 @@ use crate::tries::before;
 use crate::twins::may_be;
 use crate::units::Timestamp;
 use crate::unix::Target;
-use crate::verdict::{Join, Kind};
+use crate::verdict::{Cut, Join, Kind};
 
 /// The same for an attempt that surely failed: a busy host may take the processor from the thread
 /// between the two (16 ms were seen), and within the request nothing else explains the answer.
@@ -35,6 +35,8 @@ pub struct Answer {
     pub kind: Kind,
     /// Its status; 0 where there was none.
     pub status: u16,
+    /// It broke off within its body.
+    pub cut: Option<Cut>,
     /// What was asked, to be compared.
     pub asked: Option<u64>,
     /// How it looks.
@@ -188,7 +190,7 @@ fn rivals<'a>(
             && (!stays || other.tid == own.tid)
             && (same == Line::Same || !lined && same == Line::Unseen)
             && fits(answer, other, until)
-            && !other.is_weak()
+            && counts(answer, other)
             && !follows(other, own)
             && !follows(own, other)
     };
@@ -273,7 +275,7 @@ fn by_order<'a>(answer: &Answer, attempts: &'a Attempts) -> Option<&'a Attempt> 
             attempt.flow.cookie == answer.flow.before
                 && attempt.relayed.is_none()
                 && (swift || line(answer, attempt) != Line::Differs)
-                && !(attempt.is_weak() && line(answer, attempt) == Line::Differs)
+                && (counts(answer, attempt) || line(answer, attempt) != Line::Differs)
                 && fits(answer, attempt, answer.at)
         });
     }
@@ -285,7 +287,7 @@ fn by_order<'a>(answer: &Answer, attempts: &'a Attempts) -> Option<&'a Attempt> 
     let is_last = answer.before.is_none_or(|before| last.at >= before);
     let line = line(answer, last);
     let gap = answer.at.since(last.at);
-    let proves = match (last.is_weak(), line) {
+    let proves = match (!counts(answer, last), line) {
         (true, Line::Differs) => false,
         (true, Line::Same | Line::Unseen) => gap <= AT_ONCE,
         // A gateway may rewrite the path; then only the callback's own swiftness speaks for it.
@@ -301,8 +303,8 @@ fn by_line<'a>(
     attempts: &'a Attempts,
     until: Timestamp,
 ) -> Option<(&'a Attempt, bool)> {
-    let same = |attempt: &&Attempt| {
-        line(answer, attempt) == Line::Same && fits(answer, attempt, until) && !attempt.is_weak()
+    let same = |one: &&Attempt| {
+        line(answer, one) == Line::Same && fits(answer, one, until) && counts(answer, one)
     };
     let all = attempts.of(answer.task.pid).filter(same);
     let mut all: Vec<&Attempt> = all.filter(|one| may_be(answer, one, attempts)).collect();

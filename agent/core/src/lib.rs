@@ -4,6 +4,7 @@
 mod amounts;
 pub mod asking;
 mod attempts;
+mod body;
 pub mod cause;
 mod checks;
 pub mod clock;

@@ -154,7 +154,11 @@ fn is_failure(attempt: &Attempt) -> bool {
         | Symptom::Reset => true,
         Symptom::ConnectTimeout => attempt.flow.error.0 != 0,
         Symptom::TlsFailure => attempt.flow.fin_heard || attempt.flow.reset_heard,
-        Symptom::NoAnswer | Symptom::BadAnswer | Symptom::NoAttempt | Symptom::Relayed => false,
+        Symptom::NoAnswer
+        | Symptom::BadAnswer
+        | Symptom::NoAttempt
+        | Symptom::Relayed
+        | Symptom::Truncated => false,
     };
     surely && !attempt.is_weak() && !attempt.flow.late
 }
@@ -240,6 +244,7 @@ pub fn as_answer(attempt: &Attempt, task: Task) -> Answer {
         flow,
         kind: Kind::Answer,
         status: attempt.relayed.unwrap_or_default(),
+        cut: None,
         asked: attempt.asked,
         shape: Shape::of(0, &Head::default()),
         before: None,

@@ -50,7 +50,11 @@ pub fn remedy(evidence: &Evidence, cause: Cause, upstream: Option<&Who>) -> Stri
             "add a readiness check: {} was not listening yet when it got requests",
             open.listener.task.comm
         ),
-        (Cause::AppClosedWithoutAnswer | Cause::AppClosedMidHeader, _, _) => match upstream {
+        (
+            Cause::AppClosedWithoutAnswer | Cause::AppClosedMidHeader | Cause::AppClosedMidBody,
+            _,
+            _,
+        ) => match upstream {
             Some(who) => format!("look at the log of {} at that millisecond", label(who)),
             None => cause.remedy().to_owned(),
         },

@@ -2,6 +2,7 @@
 
 use crate::amounts::{bare, between, errno, label, limit, signal, symptom};
 use crate::attempts::Attempt;
+use crate::body;
 use crate::cause::Cause;
 use crate::closing;
 use crate::event::{Flow, Signal, Task};
@@ -51,9 +52,15 @@ pub fn sentence(evidence: &Evidence, cause: Cause, memory: &Memory) -> String {
             | Symptom::BadAnswer
             | Symptom::TlsFailure
             | Symptom::NoAttempt
-            | Symptom::Relayed => failure(evidence, attempt, (cause, memory)),
+            | Symptom::Relayed
+            | Symptom::Truncated => failure(evidence, attempt, (cause, memory)),
         },
     };
+    if evidence.answer.cut.is_some() {
+        let gateway = bare(&evidence.answer.task);
+        let passed = body::passed_on(&evidence.answer);
+        return format!("{word}: {gateway} closed on its client {passed}: {said}");
+    }
     format!("{word}: {said}")
 }
 
@@ -300,6 +307,7 @@ pub fn plain(symptom: Symptom, attempt: &Attempt) -> String {
         Symptom::Refused => format!("{address} refused"),
         Symptom::NoAttempt => "no attempt was seen".to_owned(),
         Symptom::Relayed => format!("{address} gave the error itself"),
+        Symptom::Truncated => format!("{address} ended within the answer's body"),
     }
 }
 

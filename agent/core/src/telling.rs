@@ -1,6 +1,7 @@
 //! A judgement becomes a verdict: who, what, when, and the words.
 
 use crate::attempts::Attempt as Tried;
+use crate::body;
 use crate::cause::Cause;
 use crate::diagnose::Judgement;
 use crate::evidence::{Complete, Evidence, Failure};
@@ -38,6 +39,7 @@ pub fn tell(evidence: &Evidence, judgement: Judgement, memory: &Memory) -> Verdi
         answered_at: answer.at,
         kind: answer.kind,
         status: answer.status,
+        cut: answer.cut,
         symptom: evidence.symptom,
         cause: judgement.cause,
         confidence: judgement.confidence,
@@ -53,7 +55,7 @@ pub fn tell(evidence: &Evidence, judgement: Judgement, memory: &Memory) -> Verdi
             .joined
             .attempts
             .iter()
-            .map(|one| attempt(one, answer.at))
+            .map(|one| attempt(one, answer))
             .collect(),
         timers: timers.flatten().as_ref().map(idle),
         failures: failed(evidence),
@@ -95,10 +97,11 @@ fn failed(evidence: &Evidence) -> Vec<Failed> {
     evidence.failures.iter().map(one).collect()
 }
 
-fn attempt(tried: &Tried, answered: Timestamp) -> Attempt {
+fn attempt(tried: &Tried, answer: &Answer) -> Attempt {
+    let answered = answer.at;
     Attempt {
         addr: tried.flow.target().to_string(),
-        symptom: tried.symptom(),
+        symptom: body::symptom(answer, tried),
         reused: tried.reused(),
         began_ms: tried.began().unwrap_or(tried.at).millis_from(answered),
         ended_ms: tried.at.millis_from(answered),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::attempts::{is_header_complete, is_header_huge};
+use crate::body;
 use crate::event::{Flow, How, Role, Task};
 use crate::http;
 use crate::listeners::Listeners;
@@ -202,6 +203,7 @@ fn expired(at: Timestamp, flow: &Flow, processes: &Processes) -> bool {
     });
     let left = flow.fin_heard || flow.reset_heard || flow.error.0 != 0;
     flow.how == How::Fin
+        && body::said(flow).is_none()
         && flow.said > 0
         && flow.heard_bytes == 0
         && u64::from(flow.quiet_ms) >= IDLE_MS
@@ -219,6 +221,7 @@ pub fn idle(at: Timestamp, flow: &Flow) -> Option<Duration> {
     let idle = silent.saturating_sub(closed);
     let is_served = flow.said > 0
         && flow.heard_bytes > 0
+        && body::heard(flow).is_none()
         && http::request_line(&flow.said_head).is_some()
         && http::fault(&flow.heard_head).is_none()
         && is_header_complete(flow) != Some(false)

@@ -27,6 +27,7 @@ pub enum Symptom {
     TlsFailure,
     NoAttempt,
     Relayed,
+    Truncated,
 }
 
 /// How sure the cause is.
@@ -62,8 +63,18 @@ pub enum Kind {
     /// A failed answer.
     #[default]
     Answer,
-    /// Nothing: its connection was closed with its request unanswered.
+    /// No failed status: its connection was closed before the answer came, or before its end.
     Silent,
+}
+
+/// How far an answer came that broke off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// Bytes of its body that the gateway had passed on; absent where its header is too long to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_bytes: Option<u64>,
+    /// Bytes that its header announced.
+    pub of_bytes: u64,
 }
 
 /// One label for one failed answer.
@@ -83,6 +94,9 @@ pub struct Verdict {
     pub kind: Kind,
     /// The answer's status code; 0 where there was none.
     pub status: u16,
+    /// How far the answer came, where it broke off within its body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<Cut>,
     /// What the gateway's upstream socket saw.
     pub symptom: Symptom,
     /// Why.

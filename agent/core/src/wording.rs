@@ -120,6 +120,11 @@ const WORDS: [(Cause, &str, &str); Cause::ALL.len()] = [
         "look at the application's log at that millisecond",
     ),
     (
+        Cause::AppClosedMidBody,
+        "the upstream application closed in the middle of the answer's body",
+        "look at the application's log at that millisecond",
+    ),
+    (
         Cause::AppResetUnread,
         "the upstream application closed without reading the whole request",
         "read the request's body before closing, also when refusing it",

@@ -24,6 +24,7 @@ pub fn verdict() -> Verdict {
         time: "2026-11-21T14:03:07.412345Z".to_owned(),
         answered_at: Timestamp(7_000_000_000),
         kind: Kind::Answer,
+        cut: None,
         status: 502,
         symptom: Symptom::Reset,
         cause: Cause::OomCgroup,

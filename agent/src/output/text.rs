@@ -85,6 +85,7 @@ pub fn clock(date: &str) -> &str {
 pub fn got(verdict: &Verdict) -> String {
     match verdict.kind {
         Kind::Answer => verdict.status.to_string(),
+        Kind::Silent if verdict.cut.is_some() => format!("{} cut", verdict.status),
         Kind::Silent => "closed".to_owned(),
     }
 }

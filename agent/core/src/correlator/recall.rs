@@ -5,15 +5,46 @@ use std::time::Duration;
 use super::{Correlator, Waiting};
 use crate::asking::Wish;
 use crate::connections::names_of_accepted;
+use crate::event::{Flow, Task};
 use crate::evidence::{Evidence, Failure};
 use crate::failures;
+use crate::http;
 use crate::joining::{Answer, Joined};
 use crate::letting_go::is_next_by_order;
 use crate::looks::{Peer, Queue};
+use crate::own_page::{self, is_for_want_of_a_server};
+use crate::shapes::Shape;
 use crate::twins::shows_who_answers_first;
-use crate::units::{Pid, Timestamp};
+use crate::units::{Head, Pid, Timestamp};
+use crate::verdict::{Cut, Kind};
 
 impl Correlator {
+    /// An answer that waits. What was said is not kept: many wait at once.
+    pub(super) fn answer(
+        &self,
+        (at, task, flow): (Timestamp, Task, Flow),
+        said: &Head,
+        (kind, status, cut): (Kind, u16, Option<Cut>),
+    ) -> Answer {
+        Answer {
+            before: self.last_answers.get(&task.tid).copied(),
+            at,
+            kind,
+            status,
+            cut,
+            asked: http::asked(&flow.heard_head),
+            shape: Shape::of(status, said),
+            is_followed: false,
+            elsewhere: Vec::new(),
+            manner: self.habits.of(at, task.pid, flow.threads),
+            ordered: self.memory.ordered,
+            wants_server: is_for_want_of_a_server(said),
+            word: own_page::word(said),
+            task,
+            flow,
+        }
+    }
+
     /// An upstream's end was looked at.
     pub(super) fn peer_seen(&mut self, at: Timestamp, peer: Peer) {
         self.asking.about_peer(at, &peer, &self.memory.processes);
@@ -115,7 +146,9 @@ impl Correlator {
         self.learn(answer, joined);
         // One without attempts may be the upstream's own word, which has no verdict to point to.
         self.memory.connections.answered(answer.at, &answer.flow);
-        let Some(attempt) = joined.attempts.last().filter(|one| one.relayed.is_none()) else {
+        // No gateway puts an upstream down for an answer that it had begun.
+        let last = joined.attempts.last().filter(|_| answer.cut.is_none());
+        let Some(attempt) = last.filter(|one| one.relayed.is_none()) else {
             return;
         };
         let failure = Failure {

@@ -25,9 +25,11 @@ pub fn take(episode: &mut Episode, evidence: &Evidence, cause: Cause) -> bool {
     };
     let how = match evidence.symptom {
         Symptom::Refused => refused(episode, evidence, attempt),
-        Symptom::Eof | Symptom::Reset | Symptom::TlsFailure | Symptom::BadAnswer => {
-            broken(episode, evidence, attempt)
-        }
+        Symptom::Eof
+        | Symptom::Reset
+        | Symptom::TlsFailure
+        | Symptom::BadAnswer
+        | Symptom::Truncated => broken(episode, evidence, attempt),
         Symptom::ConnectTimeout | Symptom::NoAnswer => untaken(episode, attempt, cause),
         Symptom::Unreachable | Symptom::ConnectError | Symptom::NoAttempt | Symptom::Relayed => {
             None

@@ -43,6 +43,7 @@ const RESTS: [(Cause, Rest); Cause::ALL.len()] = [
     (Cause::ListenerFdExhausted, Rest::Never),
     (Cause::AppClosedWithoutAnswer, Rest::WhileAlive),
     (Cause::AppClosedMidHeader, Rest::WhileAlive),
+    (Cause::AppClosedMidBody, Rest::WhileAlive),
     (Cause::AppResetUnread, Rest::WhileAlive),
     (Cause::AppResetLinger, Rest::WhileAlive),
     (Cause::AppStalled, Rest::Never),

@@ -125,7 +125,13 @@ impl Sight {
 }
 
 /// A process that ends: its listener refuses, its connections break.
-const ENDED: &[Sight] = &[Sight::Refused, Sight::Eof, Sight::Reset, Sight::MidHeader];
+const ENDED: &[Sight] = &[
+    Sight::Refused,
+    Sight::Eof,
+    Sight::Reset,
+    Sight::MidHeader,
+    Sight::BodyCut,
+];
 
 /// How each cause can look to the gateway, in the catalogue's order; every sight for those that
 /// claim nothing.
@@ -153,8 +159,9 @@ const SIGHTS: [(Cause, &[Sight]); Cause::ALL.len()] = [
     (Cause::ListenerFdExhausted, &[Sight::NoAnswer]),
     (Cause::AppClosedWithoutAnswer, &[Sight::Eof]),
     (Cause::AppClosedMidHeader, &[Sight::MidHeader]),
-    (Cause::AppResetUnread, &[Sight::Reset]),
-    (Cause::AppResetLinger, &[Sight::Reset]),
+    (Cause::AppClosedMidBody, &[Sight::BodyCut]),
+    (Cause::AppResetUnread, &[Sight::Reset, Sight::BodyCut]),
+    (Cause::AppResetLinger, &[Sight::Reset, Sight::BodyCut]),
     (Cause::AppStalled, &[Sight::NoAnswer]),
     (Cause::KeepaliveRace, &[Sight::Reset, Sight::Eof]),
     (Cause::KeepaliveMiddlebox, &[Sight::Reset, Sight::NoAnswer]),
@@ -166,7 +173,10 @@ const SIGHTS: [(Cause, &[Sight]); Cause::ALL.len()] = [
         Cause::FilteredReject,
         &[Sight::Refused, Sight::Unreachable, Sight::Reset],
     ),
-    (Cause::ResetByMiddlebox, &[Sight::Reset, Sight::MidHeader]),
+    (
+        Cause::ResetByMiddlebox,
+        &[Sight::Reset, Sight::MidHeader, Sight::BodyCut],
+    ),
     (
         Cause::UnreachableRoute,
         &[Sight::Unreachable, Sight::Denied],
@@ -248,6 +258,7 @@ pub(crate) fn sight(evidence: &Evidence, cause: Cause) -> Option<Sight> {
         (Symptom::Reset, false, _) => Some(Sight::Reset),
         (Symptom::NoAnswer, _, _) => Some(Sight::NoAnswer),
         (Symptom::Relayed, _, _) => Some(Sight::Relayed),
+        (Symptom::Truncated, _, _) => Some(Sight::BodyCut),
         (Symptom::TlsFailure, true, _) => Some(Sight::TlsToPlain),
         (Symptom::TlsFailure, false, _) => Some(Sight::TlsClosed),
         // Its log tells more than was seen.

@@ -1,0 +1,184 @@
+//! Whether an answer broke off within its body: fewer bytes came than its header announced (RFC 9112, 8).
+
+use crate::attempts::Attempt;
+use crate::event::{Flow, How};
+use crate::http;
+use crate::joining::Answer;
+use crate::units::Head;
+use crate::verdict::{Cut, Symptom};
+
+/// Beyond, bytes said are not told apart: TCP's numbers begin again.
+const COUNTED: u64 = u32::MAX as u64;
+/// Who hears nothing of a body for so long may give up waiting for it: no timer in use is shorter.
+const PATIENCE_MS: u32 = 500;
+/// Of an answer's end and its connection's, so far apart are two things.
+const IDLE_MS: u32 = 100;
+
+/// What a holder said on its connection, where it fell short of what it had announced.
+#[must_use]
+pub fn said(flow: &Flow) -> Option<Cut> {
+    cut(&flow.heard_head, &flow.said_head, flow.said_bytes)
+}
+
+/// What a holder heard on its connection, where it fell short of what had been announced.
+#[must_use]
+pub fn heard(flow: &Flow) -> Option<Cut> {
+    cut(&flow.said_head, &flow.heard_head, flow.heard_bytes)
+}
+
+/// Whether an accepted end's holder closed it after the whole of a good answer: with `--silent` these are
+/// told as well, and nothing failed.
+#[must_use]
+pub fn is_whole(flow: &Flow) -> bool {
+    let announced = announced(&flow.heard_head, &flow.said_head);
+    let whole = announced.is_some_and(|one| {
+        one.header
+            .is_some_and(|header| flow.said_bytes >= header + one.length)
+    });
+    whole && flow.how == How::Fin && flow.heard_bytes == 0 && flow.quiet_ms < IDLE_MS && !flow.dying
+}
+
+/// Whether the answer on a dialled connection surely broke off within its body: its upstream ended it, or
+/// let the gateway wait until it gave up. Of what a RST overtook, the gateway may not have had all.
+#[must_use]
+pub fn broke(flow: &Flow) -> bool {
+    let waited = flow.unread == 0 && flow.unheard_ms >= PATIENCE_MS;
+    let short = heard(flow).is_some() && (has_ended(flow) || waited);
+    short || flow.reset_heard && announced(&flow.said_head, &flow.heard_head).is_some()
+}
+
+/// Whether the upstream had left, as far as its gateway saw.
+#[must_use]
+pub fn has_ended(flow: &Flow) -> bool {
+    flow.fin_heard || flow.reset_heard || flow.error.0 != 0
+}
+
+/// What an answer's attempt saw.
+#[must_use]
+pub fn symptom(answer: &Answer, attempt: &Attempt) -> Symptom {
+    if answer.cut.is_some() && attempt.relayed.is_none() && broke(&attempt.flow) {
+        Symptom::Truncated
+    } else {
+        attempt.symptom()
+    }
+}
+
+/// How much the gateway passed on of an answer that broke off.
+#[must_use]
+pub fn passed_on(answer: &Answer) -> String {
+    match answer.cut {
+        Some(Cut {
+            after_bytes: Some(after),
+            of_bytes,
+        }) => format!("after {after} of {of_bytes} bytes of the answer's body"),
+        Some(Cut { of_bytes, .. }) => {
+            format!("before the end of the answer's body of {of_bytes} bytes")
+        }
+        None => String::new(),
+    }
+}
+
+/// The status of an answer.
+#[must_use]
+pub fn status(head: &Head) -> Option<u16> {
+    let line = head.0.strip_prefix(b"HTTP/1.")?;
+    let code = line.get(2..5)?;
+    str::from_utf8(code).ok()?.parse().ok()
+}
+
+/// How an announced body is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Announced {
+    /// Bytes of the header, where its end was kept.
+    header: Option<u64>,
+    length: u64,
+}
+
+fn cut(asked: &Head, answer: &Head, bytes: u64) -> Option<Cut> {
+    let Announced { header, length } = announced(asked, answer)?;
+    let kept = u64::try_from(answer.0.len()).ok()?;
+    let short = match header {
+        Some(header) => bytes >= header && bytes - header < length,
+        // The header is longer than what was kept of it.
+        None => bytes > kept && bytes - kept <= length,
+    };
+    let after = header.map(|header| bytes - header.min(bytes));
+    short.then_some(Cut {
+        after_bytes: after,
+        of_bytes: length,
+    })
+}
+
+/// The length that an answer announced to this request, where nothing else says how long it is: to HEAD,
+/// with 204 and with 304 no body follows, and chunks count for themselves (RFC 9112, 6.3).
+fn announced(asked: &Head, answer: &Head) -> Option<Announced> {
+    let method = http::request_line(asked)?.method.to_owned();
+    let status = status(answer)?;
+    let bodiless = matches!(method.as_str(), "HEAD" | "CONNECT")
+        || matches!(status, 0..200 | 204 | 304)
+        || http::fault(answer).is_some();
+    let text = str::from_utf8(&answer.0).ok().filter(|_| !bodiless)?;
+    // A line that is not whole may lack digits.
+    let whole = &text[..text.rfind('\n')? + 1];
+    if http::field(whole, "transfer-encoding").is_some() {
+        return None;
+    }
+    let length = http::field(whole, "content-length")?.parse().ok()?;
+    let ends = text.find("\r\n\r\n").map(|end| end + 4);
+    let header = ends.and_then(|end| u64::try_from(end).ok());
+    (length < COUNTED).then_some(Announced { header, length })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(text: &str) -> Head {
+        Head(text.as_bytes().to_vec())
+    }
+
+    fn short(asked: &str, answer: &str, bytes: u64) -> Option<(Option<u64>, u64)> {
+        let asked = head(&format!("{asked} HTTP/1.1\r\n"));
+        let found = cut(&asked, &head(answer), bytes)?;
+        Some((found.after_bytes, found.of_bytes))
+    }
+
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
+
+    #[test]
+    fn an_answer_is_cut_where_fewer_bytes_came_than_it_announced() {
+        let header = u64::try_from(ANSWER.len()).unwrap();
+        for (body, cut) in [(0, true), (99, true), (100, false), (101, false)] {
+            let found = short("GET /a", ANSWER, header + body);
+            assert_eq!(found, cut.then_some((Some(body), 100)), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_body_is_never_cut() {
+        let not_modified = ANSWER.replace("200 OK", "304 Not Modified");
+        let chunked = ANSWER.replace("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n");
+        for (asked, answer) in [
+            ("HEAD /a", ANSWER),
+            ("GET /a", not_modified.as_str()),
+            ("GET /a", chunked.as_str()),
+            ("GET /a", "HTTP/1.1 200 OK\r\n\r\n"),
+            (
+                "GET /a",
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+            ),
+            ("GET /a", "HTTP/1.1 200 OK\r\nContent-Length: 1"),
+            ("GET /a", "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"),
+        ] {
+            assert_eq!(short(asked, answer, 60), None, "{asked} {answer}");
+        }
+    }
+
+    #[test]
+    fn behind_a_header_whose_end_was_not_kept_only_what_is_certain_counts() {
+        let begun = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nX: ";
+        let kept = u64::try_from(begun.len()).unwrap();
+        assert_eq!(short("GET /a", begun, kept + 1000), Some((None, 1000)));
+        assert_eq!(short("GET /a", begun, kept + 1001), None);
+    }
+}
