@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use probe502_tests::agent::binary;
@@ -18,7 +19,9 @@ struct Open(PathBuf);
 
 impl Open {
     fn make() -> Result<Self> {
-        let dir = std::env::temp_dir().join(format!("probe502-replay-{}", std::process::id()));
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let (own, number) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let dir = std::env::temp_dir().join(format!("probe502-replay-{own}-{number}"));
         fs::create_dir_all(&dir)?;
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
         Ok(Self(dir))
@@ -84,6 +87,48 @@ fn replays_to_the_byte_as_nobody() -> Result<()> {
         "live has {} bytes, the replay {}",
         live.output.len(),
         again.len()
+    );
+    Ok(())
+}
+
+/// What a second look showed of a stalled upstream, after an answer that was joined late.
+const STALLED: &str = r#"14.000000 answered netns=1 cookie=10 local=10.0.3.1:80 remote=10.0.3.9:51422 role=accepted task=haproxy[812/812]<1:33 heard_at=9.000000 said_at=14.000000 said=1 heard=1 status=504 held=true established=true threads=4 heard_head="GET /one HTTP/1.1\r\nHost: shop\r\n" said_head="HTTP/1.1 504 Bad\r\n"
+14.000200 ended netns=1 cookie=20 local=127.0.0.1:40000 remote=127.0.0.1:8000 role=dialled how=linger task=haproxy[812/812]<1:33 owner=haproxy[812/812]<1:33 opened_at=9.000000 established_at=9.000000 said_at=9.000000 said_bytes=180 said=1 established=true held=true threads=4 said_head="GET /one HTTP/1.1\r\nHost: shop\r\n"
+14.108000 tick
+14.109000 peer netns=1 local=127.0.0.1:8000 remote=127.0.0.1:40000 state=8 received=181 heard_at=9.001000 unread=180
+14.109200 queue netns=1 remote=127.0.0.1:8000 local=127.0.0.1:8000 queued=3 limit=5 holders=4120
+14.122000 descriptors pid=4120 open=16 most=16
+14.122200 doing pid=4120 state=S threads=1
+14.168000 tick
+"#;
+
+#[test]
+fn what_a_long_recording_asked_for_before_keeps_no_later_look_out() -> Result<()> {
+    let open = Open::make()?;
+    let mut events = vec!["1.000000 attached wall=1795000000000000000".to_owned()];
+    // Each of them was asked who it is.
+    events.extend((0..1200).map(|number| {
+        let pid = 10_000 + number;
+        format!("2.000000 signal sender=sh[{pid}/{pid}]<1:0 target=sh[{pid}/{pid}]<1:0 number=15")
+    }));
+    events.extend(STALLED.lines().map(str::to_owned));
+    let file = open.0.join("long.rec");
+    let text = events.join("\n");
+    let count = events.len();
+    fs::write(
+        &file,
+        format!("probe502 recording 1\n{text}\nend {count}\n"),
+    )?;
+    let mut replay = Command::new(binary()?);
+    let output = replay
+        .args(["replay", "-o", "json", "--status", "504"])
+        .arg(&file)
+        .output()?;
+    let told = String::from_utf8(output.stdout)?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        told.contains(r#""cause":"listener.fd-exhausted""#),
+        "{told}{errors}"
     );
     Ok(())
 }

@@ -65,6 +65,8 @@ fn input(arguments: &Arguments) -> anyhow::Result<Box<dyn Read>> {
 }
 
 fn tell(correlator: &mut Correlator, teller: &mut Teller) -> anyhow::Result<()> {
+    // What was seen of them is in the recording; too many that wait would keep later ones from being made.
+    while correlator.poll_wish().is_some() {}
     while let Some(verdict) = correlator.poll_verdict() {
         teller.tell(&verdict)?;
     }
