@@ -2,13 +2,15 @@
 
   lint      ends with what `helm lint --strict` complains of
   manifest  prints what `helm template` would, as release probe502 in namespace probe502
-  objects   prints its objects as JSON, each judged by Kubernetes' own strict schema where it has one
+  objects   prints its objects as JSON, each judged by Kubernetes' own strict schema, or by one of ours
 """
 
 import json
+import pathlib
 import sys
 
 import helm_python
+import jsonschema
 import kubernetes_validate
 import yaml
 
@@ -18,7 +20,7 @@ KINDS = [
     "DaemonSet", "PodMonitor",
 ]
 # Kinds of the Prometheus operator, which Kubernetes has no schema for.
-FOREIGN = ["PodMonitor"]
+FOREIGN = {"PodMonitor": "podmonitor.schema.json"}
 # The oldest and the newest that have every field which the default values use.
 VERSIONS = ["1.30", kubernetes_validate.latest_version()]
 
@@ -40,9 +42,12 @@ def documents(chart, values):
 def judged(text):
     """The object, which must keep to its schema to the letter."""
     found = yaml.safe_load(text)
-    if found["kind"] not in FOREIGN:
-        for version in VERSIONS:
-            kubernetes_validate.validate(found, version, strict=True)
+    if schema := FOREIGN.get(found["kind"]):
+        text = pathlib.Path(__file__).with_name(schema).read_text()
+        jsonschema.validate(found, json.loads(text), jsonschema.Draft7Validator)
+        return found
+    for version in VERSIONS:
+        kubernetes_validate.validate(found, version, strict=True)
     return found
 
 

@@ -138,6 +138,14 @@ fn every_value_renders_to_valid_objects() -> Result<()> {
     }
     let scraped = &of_kind(&all, "PodMonitor")?["spec"]["podMetricsEndpoints"][0]["port"];
     ensure!(agent["ports"][0]["name"] == *scraped, "{agent}");
+    let monitor = |key: &str, value: Value| {
+        let mut monitor = json!({"enabled": true});
+        monitor[key] = value;
+        objects(&json!({"podMonitor": monitor}))
+    };
+    for (key, wrong) in [("interval", json!("often")), ("labels", json!({"a": {}}))] {
+        ensure!(monitor(key, wrong).is_err(), "{key} is not judged");
+    }
     let least = objects(&json!({
         "kubernetesNames": false, "history": {"enabled": false}, "serviceAccount": {"create": false},
     }))?;
