@@ -26,6 +26,7 @@ pub mod route;
 pub mod running;
 pub mod schema;
 pub mod servers;
+pub mod service;
 pub mod skip;
 pub mod stage;
 pub mod storm;
