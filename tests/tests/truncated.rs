@@ -12,7 +12,7 @@ use probe502_tests::schema;
 use probe502_tests::skip::say;
 use probe502_tests::upstream::Upstream;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 /// How a body breaks off, and why.
 const CUTS: [(&str, &str); 6] = [
