@@ -18,6 +18,7 @@ mod messages;
 mod names;
 mod order;
 mod overflows;
+mod packet;
 mod packets;
 mod processes;
 mod resets;

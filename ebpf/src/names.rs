@@ -11,7 +11,7 @@ use aya_ebpf::{
 };
 use probe502_common::{Lookup, NAME, kind};
 
-use crate::{connection, emit, kernel, packets};
+use crate::{connection, emit, kernel, packet};
 
 /// DNS (RFC 1035, 4.2.1), as a port stands in memory.
 pub const PORT: u16 = 53u16.to_be();
@@ -74,13 +74,13 @@ pub fn heard(packet: *mut __sk_buff) -> Option<()> {
     let cookie = unsafe { bpf_get_socket_cookie(packet.cast()) };
     // SAFETY: the value is copied at once.
     let pid = unsafe { *ASKERS.get_ptr(cookie)? };
-    let ip: [u8; 8] = packets::read(packet, 0)?;
+    let ip: [u8; 8] = packet::read(packet, 0)?;
     let start = match ip[0] >> 4 {
         4 => u32::from(ip[0] & 15) * 4,
         6 if ip[6] == 17 => 40,
         _ => return None,
     };
-    let headers: [u8; HEADERS] = packets::read(packet, start)?;
+    let headers: [u8; HEADERS] = packet::read(packet, start)?;
     // The response bit, the code, the number of records (RFC 1035, 4.1.1).
     if headers[10] & 0x80 == 0 {
         return None;

@@ -7,12 +7,7 @@ use aya_ebpf::{
 };
 use probe502_common::{Overflow, kind};
 
-use crate::{
-    connection, emit,
-    kernel::Sock,
-    packets::{self, Start},
-    states::LISTEN,
-};
+use crate::{connection, emit, kernel::Sock, packet, states::LISTEN};
 
 /// A tenth of a second, and how many packets to one listener are told of in it: a flood must not
 /// fill the ring.
@@ -37,7 +32,7 @@ pub fn reached(packet: *mut __sk_buff, socket: *mut bpf_sock) -> Option<()> {
 
 #[inline(never)]
 fn tell(packet: *mut __sk_buff, socket: *mut bpf_sock, sock: Sock) -> Option<()> {
-    let start = packets::start(packet)?;
+    let start = packet::start(packet)?;
     if start.flags & RST != 0 || is_flooded(socket, sock)? {
         return None;
     }
@@ -45,31 +40,21 @@ fn tell(packet: *mut __sk_buff, socket: *mut bpf_sock, sock: Sock) -> Option<()>
         record.header = connection::header::<Overflow>(kind::OVERFLOW, sock.netns());
         // SAFETY: the context is valid.
         record.cookie = unsafe { bpf_get_socket_cookie(packet.cast()) };
-        write_tuple(packet, &start, record);
+        packet::write_addresses(
+            packet,
+            &start,
+            &mut record.tuple.remote,
+            &mut record.tuple.local,
+        );
+        (record.tuple.remote_port, record.tuple.local_port) =
+            (start.source_port, start.target_port);
+        record.tuple.padding = [0; 4];
         (record.queued, record.limit) = sock.backlog();
         record.sequence = start.sequence;
         record.tcp_flags = start.flags;
         record.padding = [0; 3];
     });
     None
-}
-
-/// The packet's source is the dialling end.
-#[inline(always)]
-fn write_tuple(packet: *mut __sk_buff, start: &Start, record: &mut Overflow) {
-    let tuple = &mut record.tuple;
-    (tuple.local, tuple.remote) = ([0; 16], [0; 16]);
-    if start.is_v4 {
-        (tuple.local[10], tuple.local[11]) = (0xff, 0xff);
-        (tuple.remote[10], tuple.remote[11]) = (0xff, 0xff);
-        packets::load_into(packet, 12, &raw mut tuple.remote[12], 4);
-        packets::load_into(packet, 16, &raw mut tuple.local[12], 4);
-    } else {
-        packets::load_into(packet, 8, &raw mut tuple.remote[0], 16);
-        packets::load_into(packet, 24, &raw mut tuple.local[0], 16);
-    }
-    (tuple.remote_port, tuple.local_port) = (start.source_port, start.target_port);
-    tuple.padding = [0; 4];
 }
 
 /// Whether this listener's packets were told of often enough for now.

@@ -14,13 +14,16 @@ use crate::{
     connection::{self, Connection, OTHER_END},
     deferred, kernel,
     kernel::bounded,
-    layout::is_watched,
-    messages, names, overflows, scanning, speech,
-    states::LISTEN,
+    layout::{is_watched, layout},
+    messages, names, overflows,
+    packet::{read, start},
+    resets, scanning, speech,
+    states::{CLOSE, LISTEN},
     tls, tries, turns,
 };
 
 const IPPROTO_TCP: u32 = 6;
+const SOCK_RAW: u32 = 3;
 /// IPv6's and TCP's at most (RFC 8200, 3; RFC 9293, 3.1): a longer packet has a payload.
 const LONGEST_HEADERS: u32 = 40 + 60;
 /// IPv4's and TCP's at least: a packet that is no longer has no payload.
@@ -161,7 +164,17 @@ fn heard(connection: &mut Connection, length: u32) -> Option<()> {
 
 #[inline(always)]
 fn left(packet: *mut __sk_buff) -> Option<()> {
-    let (socket, _) = full_socket(packet)?;
+    let (socket, state) = full_socket(packet)?;
+    // A connection's socket is not raw; the kernel's own, by which it refuses, is.
+    if state == u32::from(CLOSE) && layout!(reset_has_reason) == 0 {
+        // SAFETY: the socket is a full one.
+        let is_raw = unsafe { (*socket).type_ } == SOCK_RAW;
+        return if is_raw {
+            resets::refused(packet, socket)
+        } else {
+            None
+        };
+    }
     let payload = payload(packet)?;
     let connection = match connection::of(socket.cast()) {
         Some(known) => known,
@@ -273,42 +286,6 @@ fn adopt(packet: *mut __sk_buff, socket: *mut bpf_sock) -> Option<&'static mut C
     Some(made)
 }
 
-/// How a TCP packet begins.
-pub struct Start {
-    pub is_v4: bool,
-    /// Where its TCP header begins.
-    pub tcp: u32,
-    pub source_port: [u8; 2],
-    pub target_port: [u8; 2],
-    pub sequence: u32,
-    /// The flags byte (RFC 9293, 3.1).
-    pub flags: u8,
-    /// Where its payload begins.
-    pub offset: u32,
-}
-
-#[inline(always)]
-pub fn start(packet: *mut __sk_buff) -> Option<Start> {
-    let ip: [u8; 8] = read(packet, 0)?;
-    let (tcp, is_v4) = match ip[0] >> 4 {
-        4 => (u32::from(ip[0] & 15) * 4, true),
-        // IPv6 with extension headers before TCP is not followed: hosts do not send such.
-        6 if ip[6] == 6 => (40, false),
-        _ => return None,
-    };
-    // Up to the flags and the window (RFC 9293, 3.1).
-    let header: [u8; 16] = read(packet, tcp)?;
-    Some(Start {
-        is_v4,
-        tcp,
-        source_port: [header[0], header[1]],
-        target_port: [header[2], header[3]],
-        sequence: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
-        flags: header[13],
-        offset: tcp + u32::from(header[12] >> 4) * 4,
-    })
-}
-
 #[inline(always)]
 fn payload(packet: *mut __sk_buff) -> Option<Payload> {
     let start = start(packet)?;
@@ -324,24 +301,6 @@ fn payload(packet: *mut __sk_buff) -> Option<Payload> {
         length,
         sequence: start.sequence,
     })
-}
-
-/// Copies bytes of the packet to their place in a record; what is not there stays as it was.
-#[inline(always)]
-pub fn load_into(packet: *mut __sk_buff, offset: u32, to: *mut u8, size: u32) {
-    // SAFETY: every caller has `size` bytes of room; the verifier checks it.
-    unsafe { bpf_skb_load_bytes(packet.cast(), offset, to.cast(), size) };
-}
-
-#[inline(always)]
-pub fn read<T: Copy>(packet: *mut __sk_buff, offset: u32) -> Option<T> {
-    let mut value = core::mem::MaybeUninit::<T>::uninit();
-    let size = size_of::<T>() as u32;
-    // SAFETY: the helper writes `size` bytes into a `T`, or fails.
-    let failed =
-        unsafe { bpf_skb_load_bytes(packet.cast(), offset, value.as_mut_ptr().cast(), size) };
-    // SAFETY: on success all bytes are written; `T` is an array of bytes.
-    (failed == 0).then(|| unsafe { value.assume_init() })
 }
 
 /// Copies the payload's start; returns how many bytes.

@@ -3,6 +3,8 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
+    bindings::{__sk_buff, bpf_sock},
+    helpers::generated::bpf_skc_to_tcp_sock,
     macros::{btf_tracepoint, map},
     maps::PerCpuArray,
     programs::BtfTracePointContext,
@@ -13,8 +15,11 @@ use crate::{
     connection, emit, headers,
     kernel::{Kernel, Sock},
     layout::layout,
-    tries,
+    packet, tries,
 };
+
+/// RST and ACK: only a RST that refuses a SYN has both (RFC 9293, 3.10.7.1).
+const REFUSAL: u8 = 4 | 16;
 
 /// The RST that [`tcp_send_reset`] told of last on this processor, for its twin.
 #[map]
@@ -127,6 +132,35 @@ fn reset_sent(socket: *const c_void, packet: *const c_void, reason: u32) -> Opti
             sock.write_tuple(&mut record.tuple);
             record.header.netns = sock.netns();
         }
+    });
+    None
+}
+
+/// The kernel refuses a SYN that no socket waits for, by a raw socket of its own. Before Linux 6.10
+/// `tcp_send_reset` does not tell of it (`net/ipv4/tcp_ipv4.c`), and this packet is its only trace;
+/// over IPv6 the packet has no socket, and leaves none.
+#[inline(never)]
+pub fn refused(packet: *mut __sk_buff, socket: *mut bpf_sock) -> Option<()> {
+    let start = packet::start(packet)?;
+    if start.flags & REFUSAL != REFUSAL {
+        return None;
+    }
+    // One more than the SYN's (RFC 9293, 3.10.7.1).
+    let acknowledges: [u8; 4] = packet::read(packet, start.tcp + 8)?;
+    // SAFETY: the socket is a full one; the helper answers null for those that are not TCP's.
+    let sock = Sock::at(unsafe { bpf_skc_to_tcp_sock(socket.cast()) }.cast());
+    let netns = sock.map_or(0, Sock::netns);
+    emit::write::<Reset>(kind::RESET, |record| {
+        record.header = connection::header::<Reset>(kind::RESET, netns);
+        record.cookie = 0;
+        record.reason = u32::MAX;
+        record.role = role::UNKNOWN;
+        record.sequence = u32::from_be_bytes(acknowledges).wrapping_sub(1);
+        record.padding = [0; 7];
+        let tuple = &mut record.tuple;
+        packet::write_addresses(packet, &start, &mut tuple.local, &mut tuple.remote);
+        (tuple.local_port, tuple.remote_port) = (start.source_port, start.target_port);
+        tuple.padding = [0; 4];
     });
     None
 }

@@ -156,11 +156,13 @@ fn is_noted(task: Kernel) -> bool {
     unsafe { TROUBLED.get(kernel::tgid(task)) }.is_some_and(|noted| *noted >= since)
 }
 
-/// The beginning of a process's name, as its first thread has it.
+/// The beginning of a process's name, as its first thread has it; 0 where it cannot be read. Not an
+/// `Option`: two of them are compared by way of stack that was never written, which Linux 6.1's
+/// verifier refuses.
 #[inline(always)]
-fn name(task: Kernel) -> Option<u64> {
-    task.follow(layout!(task_group_leader))?
-        .read(layout!(task_comm))
+fn name(task: Kernel) -> u64 {
+    let leader = task.follow(layout!(task_group_leader));
+    leader.map_or(0, |leader| leader.read(layout!(task_comm)).unwrap_or(0))
 }
 
 #[inline(always)]

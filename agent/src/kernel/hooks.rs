@@ -252,7 +252,21 @@ pub fn attach(
             state,
         });
     }
+    replace_the_cheapest(&mut hooks);
     Ok(hooks)
+}
+
+/// Where the second of two hooks that see what leaves is at work, nothing is lost without the first.
+fn replace_the_cheapest(hooks: &mut [Hook]) {
+    let is_seen = hooks
+        .iter()
+        .any(|hook| hook.name == "packet_out" && matches!(hook.state, HookState::Attached));
+    let first = hooks.iter_mut().find(|hook| hook.name == "tcp_sendmsg");
+    if let Some(first) = first.filter(|_| is_seen)
+        && let HookState::Missing(reason) = &first.state
+    {
+        first.state = HookState::NotChosen(format!("packet_out sees the same; {reason}"));
+    }
 }
 
 /// Two hooks see what leaves: the second is for kernels that lack the first.
