@@ -141,7 +141,7 @@ impl Place {
             port: self.port,
             running: Running::start(&mut command)?,
         };
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + crate::upstream::STARTING;
         while !self.is_open() {
             if Instant::now() > deadline || upstream.running.is_over() {
                 let log = std::fs::read_to_string(folder.path("fpm.log")).unwrap_or_default();

@@ -11,6 +11,9 @@ use crate::nginx::free_port;
 use crate::running::Running;
 use crate::venv;
 
+/// How long a server may take to listen: on an emulated processor many start at once.
+pub const STARTING: Duration = Duration::from_secs(90);
+
 /// The directory of the upstream programs.
 #[must_use]
 pub fn programs() -> PathBuf {
@@ -153,7 +156,7 @@ impl Upstream {
             port,
             running: Running::start(&mut command)?,
         };
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + STARTING;
         while !answers(port) {
             if Instant::now() > deadline || upstream.running.wait(Duration::ZERO).is_ok() {
                 bail!(
@@ -219,9 +222,9 @@ impl Upstream {
 }
 
 fn listening(running: &Running) -> Result<(String, u16)> {
-    let line = running.out.wait(Duration::from_secs(10), |line| {
-        line.starts_with("listening ")
-    });
+    let line = running
+        .out
+        .wait(STARTING, |line| line.starts_with("listening "));
     let line = line.with_context(|| format!("faulty.py did not start: {}", running.err.text()))?;
     let mut words = line.text.split(' ').skip(1);
     let host = words.next().context("a host")?.to_owned();

@@ -42,7 +42,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::from(code.unwrap_or(1)))
 }
 
-fn player_build() -> Command {
+/// Builds what plays the faults.
+pub fn player_build() -> Command {
     let mut build = cargo();
     build.args([
         "build",

@@ -11,6 +11,7 @@ mod process;
 mod repository;
 mod test;
 mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,8 @@ enum Chore {
     Accuracy(accuracy::Arguments),
     /// Measure what the agent costs nginx, side by side in one run.
     Bench(bench::Arguments),
+    /// Boot other kernels under QEMU and name real failures on each.
+    Vm(vm::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(),
         Chore::Accuracy(arguments) => accuracy::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
+        Chore::Vm(arguments) => vm::run(&arguments),
     };
     match done {
         Ok(code) => code,

@@ -27,6 +27,11 @@ pub struct Arguments {
     into: Option<PathBuf>,
 }
 
+/// Builds the static program.
+pub fn program() -> Result<PathBuf> {
+    binary::build()
+}
+
 /// What all packages share.
 pub struct Release {
     /// The workspace's version.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 
 use crate::process::{cargo, is_root, on_path, run as run_through};
-use crate::{demo, ebpf, packages, repository, tidy};
+use crate::{demo, dist, ebpf, packages, repository, tidy, vm};
 use tally::Tally;
 
 /// What the end-to-end tests use: the gateways, a root file system with newer ones, containers,
@@ -69,6 +69,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     } else {
         let fresh = object(&mut tally);
         faults(&mut tally, fresh)?;
+        another_kernel(&mut tally);
     }
     heading(&format!("done in {} s", began.elapsed().as_secs()));
     print!("{}", tally.details());
@@ -208,6 +209,33 @@ fn faults(tally: &mut Tally, fresh: Option<PathBuf>) -> Result<()> {
         faults.env(format!("CARGO_TARGET_{}_RUNNER", host()?), "sudo -E --");
     }
     runner::run("end-to-end tests", &mut faults, tally)
+}
+
+/// The packed binary on an older kernel; its player was built with the end-to-end tests.
+fn another_kernel(tally: &mut Tally) {
+    heading("an older kernel, emulated");
+    let began = Instant::now();
+    if !is_root() {
+        return tally.skip(
+            "an older kernel",
+            "a guest sees this host's files: it needs root",
+        );
+    }
+    let player = repository::target().join("debug/accuracy");
+    let played = dist::program().and_then(|agent| vm::short(&agent, &player));
+    match played {
+        Ok((right, others)) => {
+            tally.pass(right);
+            for other in others {
+                tally.fail(&format!("not named right: {other}"));
+            }
+        }
+        Err(error) => match error.downcast_ref::<vm::Unavailable>() {
+            Some(reason) => tally.skip("an older kernel", &reason.to_string()),
+            None => tally.fail(&format!("an older kernel: {error:#}")),
+        },
+    }
+    println!("an older kernel: {:.1} s", began.elapsed().as_secs_f32());
 }
 
 /// The host's triple as cargo writes it in variables.

@@ -1,7 +1,6 @@
 //! Bytes that the gateway could not use.
 
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
@@ -76,7 +75,7 @@ pub(super) fn program(name: &str, words: &[&str]) -> Result<Running> {
     let running = Running::start(&mut command)?;
     let ready = running
         .out
-        .wait(Duration::from_secs(10), |line| line == "listening");
+        .wait(crate::upstream::STARTING, |line| line == "listening");
     ensure!(ready.is_some(), "{name}: {}", running.err.text());
     Ok(running)
 }
