@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::ends::was_left;
 use crate::event::{Flow, How};
 use crate::http;
 use crate::recent::Recent;
@@ -173,8 +174,8 @@ impl Attempt {
 
 /// Nothing tells of the end of a UNIX connection that its dialler gives up: it is told of as it waits.
 fn is_glimpse(flow: &Flow) -> bool {
-    let ended = flow.fin_heard || flow.reset_heard || flow.error.0 != 0;
-    flow.path.is_some() && flow.how == How::Open && flow.said > 0 && flow.heard_bytes == 0 && !ended
+    let asked_only = flow.said > 0 && flow.heard_bytes == 0;
+    flow.path.is_some() && flow.how == How::Open && asked_only && !was_left(flow)
 }
 
 /// Whether HTTP/1 in clear was spoken, as far as was seen. FastCGI, uwsgi, TLS and HTTP/2 have other
@@ -265,11 +266,8 @@ impl Attempts {
         // Told of only because its thread answered with a failure: what it heard must be the reason.
         let is_beside = flow.path.is_some() && flow.how == How::Open;
         // Nothing was asked on it and nothing went wrong: a spare connection.
-        let is_spare = flow.established
-            && flow.said == 0
-            && flow.heard_bytes == 0
-            && !flow.late
-            && !(flow.fin_heard || flow.reset_heard || flow.error.0 != 0);
+        let is_unused = flow.said == 0 && flow.heard_bytes == 0;
+        let is_spare = flow.established && is_unused && !flow.late && !was_left(&flow);
         if !is_spare && idle(at, &flow).is_none() {
             let glimpse = is_glimpse(&flow).then_some(flow.cookie);
             let place = (task.pid, self.add((at, task.pid, task.tid), flow, None));

@@ -1,6 +1,7 @@
 //! Whether an answer broke off within its body: fewer bytes came than its header announced (RFC 9112, 8).
 
 use crate::attempts::Attempt;
+use crate::ends::was_left;
 use crate::event::{Flow, How};
 use crate::http;
 use crate::joining::Answer;
@@ -43,14 +44,8 @@ pub fn is_whole(flow: &Flow) -> bool {
 #[must_use]
 pub fn broke(flow: &Flow) -> bool {
     let waited = flow.unread == 0 && flow.unheard_ms >= PATIENCE_MS;
-    let short = heard(flow).is_some() && (has_ended(flow) || waited);
+    let short = heard(flow).is_some() && (was_left(flow) || waited);
     short || flow.reset_heard && announced(&flow.said_head, &flow.heard_head).is_some()
-}
-
-/// Whether the upstream had left, as far as its gateway saw.
-#[must_use]
-pub fn has_ended(flow: &Flow) -> bool {
-    flow.fin_heard || flow.reset_heard || flow.error.0 != 0
 }
 
 /// What an answer's attempt saw.
@@ -76,14 +71,6 @@ pub fn passed_on(answer: &Answer) -> String {
         }
         None => String::new(),
     }
-}
-
-/// The status of an answer.
-#[must_use]
-pub fn status(head: &Head) -> Option<u16> {
-    let line = head.0.strip_prefix(b"HTTP/1.")?;
-    let code = line.get(2..5)?;
-    str::from_utf8(code).ok()?.parse().ok()
 }
 
 /// How an announced body is framed.
@@ -112,9 +99,9 @@ fn cut(asked: &Head, answer: &Head, bytes: u64) -> Option<Cut> {
 /// The length that an answer announced to this request, where nothing else says how long it is: to HEAD,
 /// with 204 and with 304 no body follows, and chunks count for themselves (RFC 9112, 6.3).
 fn announced(asked: &Head, answer: &Head) -> Option<Announced> {
-    let method = http::request_line(asked)?.method.to_owned();
-    let status = status(answer)?;
-    let bodiless = matches!(method.as_str(), "HEAD" | "CONNECT")
+    let method = http::request_line(asked)?.method;
+    let status = http::status(answer)?;
+    let bodiless = matches!(method, "HEAD" | "CONNECT")
         || matches!(status, 0..200 | 204 | 304)
         || http::fault(answer).is_some();
     let text = str::from_utf8(&answer.0).ok().filter(|_| !bodiless)?;

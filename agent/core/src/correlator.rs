@@ -278,8 +278,9 @@ impl Correlator {
             }
             Role::Accepted => {
                 if is_silent(&flow) && self.waiting.len() < PATIENT {
-                    let (status, cut) = cut(&flow);
-                    self.failed(at, flow.clone(), (Kind::Silent, status, cut));
+                    let (status, cut) = cut(&flow).unzip();
+                    let told = (Kind::Silent, status.unwrap_or_default(), cut);
+                    self.failed(at, flow.clone(), told);
                 }
                 self.memory.connections.end(at, flow);
             }

@@ -6,6 +6,7 @@ use crate::attempts::{Attempt, is_http};
 use crate::body;
 use crate::cause::Cause;
 use crate::connections::OtherEnd;
+use crate::ends::{is_unread, was_left};
 use crate::event::{Flow, How, Task};
 use crate::evidence::{Complete, Evidence};
 use crate::http;
@@ -101,7 +102,7 @@ pub fn diagnose(evidence: &Evidence) -> Judgement {
             Some(judgement) => judgement,
             None => broken(evidence, attempt),
         },
-        (Symptom::Truncated, Some(attempt)) if !body::has_ended(&attempt.flow) => UNEXPLAINED,
+        (Symptom::Truncated, Some(attempt)) if !was_left(&attempt.flow) => UNEXPLAINED,
         (Symptom::Eof | Symptom::Reset | Symptom::Truncated, Some(attempt)) => {
             broken(evidence, attempt)
         }
@@ -280,13 +281,12 @@ fn came_late(end: &OtherEnd) -> bool {
 }
 
 fn came_lately(end: &OtherEnd) -> bool {
-    let heard = end.flow.heard_at;
-    heard.is_some_and(|heard| end.at.since(heard) <= LATE)
+    (end.flow.heard_at).is_some_and(|heard| end.at.since(heard) <= LATE)
 }
 
 /// Nothing of the request that came after a silence was read.
 fn lay_unread(flow: &Flow) -> bool {
-    answered(flow) && u64::from(flow.unread) >= flow.heard_bytes && flow.quiet_ms >= IDLE_MS
+    answered(flow) && is_unread(flow) && flow.quiet_ms >= IDLE_MS
 }
 
 /// Whether the last thing it said was a whole header, as far as was kept.

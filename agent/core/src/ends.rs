@@ -22,25 +22,27 @@ pub fn role(flow: &Flow) -> Role {
 #[must_use]
 pub fn is_silent(flow: &Flow) -> bool {
     let chosen = matches!(flow.how, How::Fin | How::Unread | How::Linger);
-    let left = flow.fin_heard || flow.reset_heard || flow.error.0 != 0;
     let asked = flow.heard_bytes > 0 && http::request_line(&flow.heard_head).is_some();
-    chosen && (asked || is_cut(flow)) && !left && !flow.dying
+    chosen && (asked || cut(flow).is_some()) && !was_left(flow) && !flow.dying
 }
 
-/// Whether its answer broke off within its body. One that says itself that something failed is told of,
-/// or not, by its status.
-fn is_cut(flow: &Flow) -> bool {
-    let is_good = body::status(&flow.said_head).is_some_and(|status| status < 500);
-    flow.heard_bytes == 0 && is_good && body::said(flow).is_some()
-}
-
-/// What its client has of an answer that broke off: the status and how far the body came.
+/// Whether the other end had left, as far as this one saw.
 #[must_use]
-pub fn cut(flow: &Flow) -> (u16, Option<Cut>) {
-    if is_cut(flow) {
-        let status = body::status(&flow.said_head).unwrap_or_default();
-        (status, body::said(flow))
-    } else {
-        (0, None)
-    }
+pub fn was_left(flow: &Flow) -> bool {
+    flow.fin_heard || flow.reset_heard || flow.error.0 != 0
+}
+
+/// Whether nothing was read of what had come since it last spoke.
+#[must_use]
+pub fn is_unread(flow: &Flow) -> bool {
+    u64::from(flow.unread) >= flow.heard_bytes
+}
+
+/// What its client has of an answer that broke off within its body: the status and how far it came. One
+/// that says itself that something failed is told of, or not, by its status.
+#[must_use]
+pub fn cut(flow: &Flow) -> Option<(u16, Cut)> {
+    let status = http::status(&flow.said_head).filter(|status| *status < 500)?;
+    let cut = body::said(flow)?;
+    (flow.heard_bytes == 0).then_some((status, cut))
 }

@@ -53,6 +53,14 @@ pub fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     its.next().map(|(_, value)| value.trim())
 }
 
+/// The status of an answer.
+#[must_use]
+pub fn status(head: &Head) -> Option<u16> {
+    let line = head.0.strip_prefix(b"HTTP/1.")?;
+    let code = line.get(2..5)?;
+    str::from_utf8(code).ok()?.parse().ok()
+}
+
 /// A request's method and target as a number: many are compared for each answer.
 #[must_use]
 pub fn asked(head: &Head) -> Option<u64> {

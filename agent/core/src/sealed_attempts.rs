@@ -1,6 +1,7 @@
 //! What TLS hides of an attempt, and what its records show all the same.
 
 use crate::attempts::Attempt;
+use crate::ends::was_left;
 use crate::tls;
 
 impl Attempt {
@@ -16,10 +17,6 @@ impl Attempt {
     pub fn may_be_unanswered(&self) -> bool {
         let flow = &self.flow;
         let is_little = tls::heard_ticket(flow) || tls::heard_tickets(flow);
-        self.relayed.is_none()
-            && flow.asked
-            && tls::is_spoken(flow)
-            && tls::is_ended(flow)
-            && is_little
+        self.relayed.is_none() && flow.asked && tls::is_spoken(flow) && was_left(flow) && is_little
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::attempts::{is_header_complete, is_header_huge};
 use crate::body;
+use crate::ends::was_left;
 use crate::event::{Flow, How, Role, Task};
 use crate::http;
 use crate::listeners::Listeners;
@@ -201,13 +202,12 @@ fn expired(at: Timestamp, flow: &Flow, processes: &Processes) -> bool {
         let asked = |pid| processes.stop_before(pid, at).is_some();
         asked(task.pid) || asked(task.parent)
     });
-    let left = flow.fin_heard || flow.reset_heard || flow.error.0 != 0;
     flow.how == How::Fin
         && body::said(flow).is_none()
         && flow.said > 0
         && flow.heard_bytes == 0
         && u64::from(flow.quiet_ms) >= IDLE_MS
-        && !left
+        && !was_left(flow)
         && !flow.dying
         && !stopping
 }

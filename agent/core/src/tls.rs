@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::ends::was_left;
 use crate::event::Flow;
 use crate::units::{Head, Timestamp};
 
@@ -367,7 +368,7 @@ pub fn is_handshake_failure(flow: &Flow, at: Timestamp) -> bool {
     let ended = [flow.fin_at, flow.reset_at].into_iter().flatten().min();
     match stage(flow) {
         None => refused_before_asked(flow),
-        Some(Stage::Greeted) => flow.heard_bytes > 0 || is_ended(flow),
+        Some(Stage::Greeted) => flow.heard_bytes > 0 || was_left(flow),
         Some(Stage::Refused(_)) => !flow.asked,
         // Who answers a farewell bids one, at the end of any connection.
         Some(Stage::Sealed) if answers_sealed_alert(flow) => {
@@ -386,10 +387,4 @@ pub fn is_handshake_failure(flow: &Flow, at: Timestamp) -> bool {
         Some(Stage::Finished) if heard_alert(flow).is_some() => true,
         Some(Stage::Finished) => swift(flow.said_at, ended.unwrap_or(at)),
     }
-}
-
-/// Whether the other end had ended the connection, as far as the gateway's socket tells.
-#[must_use]
-pub fn is_ended(flow: &Flow) -> bool {
-    flow.fin_heard || flow.reset_heard || flow.error.0 != 0
 }

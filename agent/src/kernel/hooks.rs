@@ -256,11 +256,15 @@ pub fn attach(
     Ok(hooks)
 }
 
+fn is_attached(name: &str, hooks: &[Hook]) -> bool {
+    hooks
+        .iter()
+        .any(|hook| hook.name == name && matches!(hook.state, HookState::Attached))
+}
+
 /// Where the second of two hooks that see what leaves is at work, nothing is lost without the first.
 fn replace_the_cheapest(hooks: &mut [Hook]) {
-    let is_seen = hooks
-        .iter()
-        .any(|hook| hook.name == "packet_out" && matches!(hook.state, HookState::Attached));
+    let is_seen = is_attached("packet_out", hooks);
     let first = hooks.iter_mut().find(|hook| hook.name == "tcp_sendmsg");
     if let Some(first) = first.filter(|_| is_seen)
         && let HookState::Missing(reason) = &first.state
@@ -271,14 +275,11 @@ fn replace_the_cheapest(hooks: &mut [Hook]) {
 
 /// Two hooks see what leaves: the second is for kernels that lack the first.
 fn not_chosen(row: &Row, options: &Options, so_far: &[Hook]) -> Option<String> {
-    let is_attached = |name: &str| {
-        so_far
-            .iter()
-            .any(|hook| hook.name == name && matches!(hook.state, HookState::Attached))
-    };
     match row.name {
         "tcp_sendmsg" if options.force_egress => Some("packet_out was asked for instead".into()),
-        "packet_out" if is_attached("tcp_sendmsg") => Some("tcp_sendmsg sees the same".into()),
+        "packet_out" if is_attached("tcp_sendmsg", so_far) => {
+            Some("tcp_sendmsg sees the same".into())
+        }
         _ => None,
     }
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask dist`: everything that is handed out, into `target/dist`.
 
 mod archive;
-mod binary;
+pub mod binary;
 mod chart;
 mod debian;
 mod image;
@@ -25,11 +25,6 @@ pub struct Arguments {
     /// Where the packages go, instead of target/dist
     #[arg(long, value_name = "FOLDER")]
     into: Option<PathBuf>,
-}
-
-/// Builds the static program.
-pub fn program() -> Result<PathBuf> {
-    binary::build()
 }
 
 /// What all packages share.

@@ -222,7 +222,7 @@ fn another_kernel(tally: &mut Tally) {
         );
     }
     let player = repository::target().join("debug/accuracy");
-    let played = dist::program().and_then(|agent| vm::short(&agent, &player));
+    let played = dist::binary::build().and_then(|agent| vm::short(&agent, &player));
     match played {
         Ok((right, others)) => {
             tally.pass(right);

@@ -74,8 +74,7 @@ pub fn unpacked(kernel: &Kernel) -> Result<Unpacked> {
     }
     let (release, modules, image) = find(&tree)?;
     if !modules.join("modules.dep").exists() {
-        // The folder above `lib/modules`, in `usr` or not.
-        let base = modules.ancestors().nth(3).context("modules lie too high")?;
+        let base = above(&modules)?;
         quiet(
             Command::new("/usr/sbin/depmod")
                 .arg("-b")
@@ -89,6 +88,11 @@ pub fn unpacked(kernel: &Kernel) -> Result<Unpacked> {
         modules,
         image,
     })
+}
+
+/// The folder above `lib/modules`, in `usr` or not.
+pub fn above(modules: &Path) -> Result<&Path> {
+    modules.ancestors().nth(3).context("modules lie too high")
 }
 
 /// The release, its modules and its image; where they lie differs between Debian's releases.

@@ -131,7 +131,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         Some(binary) => binary
             .canonicalize()
             .with_context(|| binary.display().to_string())?,
-        None => dist::program()?,
+        None => dist::binary::build()?,
     };
     process::run(&mut accuracy::player_build())?;
     let player = repository::target().join("release/accuracy");

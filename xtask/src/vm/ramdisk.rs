@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use super::kernels::Unpacked;
+use super::kernels::{Unpacked, above};
 use super::quiet;
 use crate::process;
 
@@ -39,11 +39,7 @@ pub fn write(unpacked: &Unpacked) -> Result<PathBuf> {
 
 /// The files that must be inserted for a module, in order; none where it is built in.
 fn insertions(unpacked: &Unpacked, module: &str) -> Result<Vec<PathBuf>> {
-    let base = unpacked
-        .modules
-        .ancestors()
-        .nth(3)
-        .context("modules lie too high")?;
+    let base = above(&unpacked.modules)?;
     let mut ask = Command::new("/usr/sbin/modprobe");
     ask.arg("-d")
         .arg(base)

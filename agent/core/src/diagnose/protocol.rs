@@ -4,6 +4,7 @@ use crate::attempts::{Attempt, is_header_complete, is_header_huge, is_http};
 use crate::cause::Cause;
 use crate::connections::OtherEnd;
 use crate::diagnose::{Judgement, UNEXPLAINED, inferred, proven};
+use crate::ends::was_left;
 use crate::event::{Flow, How};
 use crate::evidence::Evidence;
 use crate::foreign;
@@ -93,7 +94,7 @@ pub fn handshake(flow: &Flow) -> Option<Judgement> {
         return Some(proven(cause));
     }
     match stage {
-        Stage::Greeted => (!tls::is_ended(flow)).then_some(UNEXPLAINED),
+        Stage::Greeted => (!was_left(flow)).then_some(UNEXPLAINED),
         Stage::Refused(alert) if alert.is_distrust() => Some(proven(Cause::TlsDistrust)),
         Stage::Refused(Alert::CLOSE_NOTIFY | Alert::USER_CANCELED) => Some(UNEXPLAINED),
         Stage::Refused(_) => Some(proven(Cause::TlsAlert)),
@@ -101,9 +102,9 @@ pub fn handshake(flow: &Flow) -> Option<Judgement> {
         Stage::Sealed if tls::answers_sealed_alert(flow) => Some(inferred(Cause::TlsAlert)),
         Stage::Finished | Stage::Sealed => {
             let first = flow.fin_at.or(flow.reset_at).zip(flow.said_at);
-            let answers = tls::is_ended(flow) && first.is_none_or(|(end, said)| end <= said);
+            let answers = was_left(flow) && first.is_none_or(|(end, said)| end <= said);
             let hung_up = matches!(tls::stage(flow), Some(Stage::Sealed)) && !answers;
-            (hung_up || !tls::is_ended(flow)).then_some(inferred(Cause::TlsDistrust))
+            (hung_up || !was_left(flow)).then_some(inferred(Cause::TlsDistrust))
         }
     }
 }

@@ -5,6 +5,7 @@ use super::{IDLE_MS, Judgement, UNEXPLAINED, came_lately, idled, inferred};
 use crate::attempts::Attempt;
 use crate::cause::Cause;
 use crate::connections::OtherEnd;
+use crate::ends::is_unread;
 use crate::event::{Flow, How};
 use crate::tls::{self, Stage};
 
@@ -66,20 +67,16 @@ fn raced(flow: &Flow, end: &OtherEnd) -> bool {
         .is_some_and(|heard| end.at.since(heard).as_millis() < u128::from(IDLE_MS));
     match end.flow.how {
         How::Fin => !reached(flow, end) && (idle || idled(flow)),
-        How::Unread => idle && just_came && lay_unread(&end.flow),
+        How::Unread => idle && just_came && is_unread(&end.flow),
         How::Open | How::Linger | How::Queued | How::Released => false,
     }
-}
-
-fn lay_unread(end: &Flow) -> bool {
-    u64::from(end.unread) >= end.heard_bytes
 }
 
 /// The request waited for a busy upstream, no longer than an idle timer may be late there.
 fn came_late(flow: &Flow, end: &OtherEnd) -> bool {
     let idle = idled(flow) && end.flow.quiet_ms >= IDLE_MS;
     let silent = tls::is_past_handshake(flow) && flow.heard_bytes == 0;
-    idle && silent && lay_unread(&end.flow) && came_lately(end)
+    idle && silent && is_unread(&end.flow) && came_lately(end)
 }
 
 /// Whether the gateway's last message came to the upstream's end.
