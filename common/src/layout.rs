@@ -24,6 +24,7 @@ pub struct Layout {
     pub sock_err_soft: u32,
     pub sock_shutdown: u32,
     pub sock_error_queue: u32,
+    pub queue_next: u32,
     pub queue_prev: u32,
     pub skb_cb: u32,
     pub exterr_errno: u32,
@@ -112,8 +113,6 @@ pub struct Layout {
     pub sock_peer_pid: u32,
     /// Its number in the initial process namespace.
     pub pid_number: u32,
-    /// Zero.
-    pub padding_calls: u32,
     /// The `skb_drop_reason`s to report: bit n of word n/64 is reason n.
     pub drop_reasons: [u64; 2],
     /// The statuses to report: bit n of word n/64 is status 400 + n.

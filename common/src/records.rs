@@ -45,6 +45,10 @@ pub mod kind {
     pub const UNIX_LISTENER: u16 = 29;
     /// A [`Lookup`](crate::Lookup).
     pub const LOOKUP: u16 = 14;
+    /// No record: bytes that were read on a UNIX connection and that no hook met.
+    pub const UNMET: u16 = 30;
+    /// No record: a socket for which the kernel had no memory to remember anything in.
+    pub const FORGOTTEN: u16 = 31;
     /// Above all of them: where the counts of lost records begin.
     pub const LOST: u16 = 32;
 }

@@ -39,6 +39,12 @@ pub fn send<T: IntoBytes + Immutable + 'static>(kind: u16, record: &T) {
     count(if sent { kind } else { LOST + kind });
 }
 
+/// Something happened of which nothing can be told: counted as a loss of its `kind`.
+#[inline(always)]
+pub fn miss(kind: u16) {
+    count(LOST + kind);
+}
+
 #[inline(always)]
 fn count(kind: u16) {
     if let Some(counter) = COUNTS.get_ptr_mut(u32::from(kind)) {

@@ -30,6 +30,7 @@ mod tries;
 mod turns;
 mod unix;
 mod unix_dials;
+mod unix_heads;
 mod unix_waiting;
 
 #[cfg(not(test))]

@@ -15,8 +15,8 @@ use crate::{
     connection::{self, Connection, Moment, NOBODY, OTHER_END},
     emit, header,
     kernel::{self, Kernel, Sock},
-    layout::{is_watched, layout},
-    messages, order, tries, turns, unix_dials,
+    layout::layout,
+    messages, order, tries, turns, unix_dials, unix_heads,
 };
 
 pub const AF_UNIX: u16 = 1;
@@ -35,13 +35,21 @@ pub const OUR_OWN: u64 = 1 << 63;
 pub struct UnixConnection {
     pub connection: Connection,
     /// The dialling socket's address in kernel memory: an address is used again.
-    dialled: u64,
+    pub dialled: u64,
     server: Task,
     accepted_at: u64,
     served_at: u64,
-    /// Bytes that the other end wrote, that the dialling end wrote, and that the other end read.
-    received: u64,
-    written: u32,
+    /// When the other end first wrote since the dialling end last spoke.
+    pub wrote_at: u64,
+    /// Bytes that the other end wrote, as far as the dialling end has met them.
+    pub received: u64,
+    /// The same, of packets that the dialling end has taken whole.
+    pub taken: u64,
+    /// Bytes that the dialling end wrote, that it was seen to write, that the other end took in whole
+    /// packets, and that it read.
+    pub written: u32,
+    pub shown: u32,
+    pub passed: u32,
     read: u32,
     queued: u32,
     limit: u32,
@@ -80,10 +88,7 @@ pub fn unix_read(ctx: BtfTracePointContext) -> i32 {
 /// A socket's holder has written to it.
 #[btf_tracepoint(function = "sock_send_length")]
 pub fn unix_written(ctx: BtfTracePointContext) -> i32 {
-    let length: i32 = ctx.arg(1);
-    if matches!(length, EPIPE | ECONNRESET) {
-        not_written(ctx.arg(0), length);
-    }
+    written(ctx.arg(0), ctx.arg(1));
     0
 }
 
@@ -134,8 +139,7 @@ pub fn known(accepted: u64) -> Option<&'static mut UnixConnection> {
 #[inline(never)]
 fn dialled(listener: Sock, packet: Kernel) -> Option<()> {
     let accepted = packet.follow(layout!(skb_sk))?;
-    let made = make(accepted.number())?;
-    made.dialled = accepted.unix_peer();
+    let made = make(accepted.number(), accepted.unix_peer())?;
     (made.queued, made.limit) = listener.backlog();
     made.path_length = listener.write_unix_path(&mut made.path).unwrap_or(0);
     let connection = &mut made.connection;
@@ -159,8 +163,7 @@ fn adopted(accepted: Sock, dialled: u64) -> Option<()> {
     if !is_named(accepted.0) || is_named(dialler) || !accepted.is_held() {
         return None;
     }
-    let made = make(accepted.0.number())?;
-    made.dialled = dialled;
+    let made = make(accepted.0.number(), dialled)?;
     made.path_length = accepted.write_unix_path(&mut made.path).unwrap_or(0);
     made.connection.netns = accepted.netns();
     made.connection.flags = flag::ESTABLISHED | flag::LATE;
@@ -170,10 +173,13 @@ fn adopted(accepted: Sock, dialled: u64) -> Option<()> {
 }
 
 #[inline(always)]
-fn make(accepted: u64) -> Option<&'static mut UnixConnection> {
+fn make(accepted: u64, dialled: u64) -> Option<&'static mut UnixConnection> {
+    // One that had these two addresses the other way round has gone: its requests are this one's answers.
+    let _ = UNIX.remove(dialled);
     let blank: &UnixConnection = &BLANK;
     UNIX.insert(accepted, blank, 0).ok()?;
     let made = known(accepted)?;
+    made.dialled = dialled;
     let connection = &mut made.connection;
     let now = connection::now();
     connection.cookie = now | OUR_OWN;
@@ -201,70 +207,22 @@ fn speaks(known: &mut UnixConnection) -> &mut Connection {
 #[inline(never)]
 fn asked(known: &mut UnixConnection, accepted: Sock) {
     let packet = accepted.last_received();
-    let connection = speaks(known);
-    if let Some(packet) = packet {
-        let used = connection.said_head_length;
-        connection.said_head_length += append(packet, &mut connection.said_head, used);
-        known.written = known.written.wrapping_add(length(packet));
+    speaks(known);
+    match packet {
+        Some(packet) => unix_heads::show(known, packet),
+        None => unix_heads::recall(known, accepted.0.number()),
     }
 }
 
-/// The other end wrote: the server's task runs.
+/// The other end wrote: the server's task runs. What it wrote is met by who takes it: the dialling
+/// end may have done so already, and may have asked anew since.
 #[inline(never)]
-fn answered(known: &mut UnixConnection, dialled: Sock) -> Option<()> {
-    let packet = dialled.last_received();
-    let connection = &mut known.connection;
+fn answered(known: &mut UnixConnection, dialled: Sock) {
     let now = connection::now();
     known.served_at = now;
-    let begins = connection.speaker != OTHER_END;
-    if begins {
+    if known.wrote_at <= known.connection.said_at && dialled.last_received().is_some() {
+        known.wrote_at = now;
         kernel::write_task(kernel::current(), &mut known.server);
-        connection.heard_at = now;
-        connection.heard = connection.heard.wrapping_add(1);
-        connection.speaker = OTHER_END;
-        connection.heard_head_length = 0;
-        connection.scanned = 0;
-    }
-    let packet = packet?;
-    let used = connection.heard_head_length;
-    connection.heard_head_length += append(packet, &mut connection.heard_head, used);
-    known.received += u64::from(length(packet));
-    let status = messages::status(&connection.heard_head, connection.heard_head_length);
-    tries::note_heard(connection, status);
-    let status = status?;
-    if begins && is_watched(status) {
-        tell(known, kind::UNIX_HEARD, status, how::OPEN, false);
-    }
-    None
-}
-
-#[inline(always)]
-pub fn length(packet: Kernel) -> u32 {
-    packet.read(layout!(skb_len)).unwrap_or(0)
-}
-
-/// Adds a packet's first bytes to a head; returns how many. What lies in pages is not in reach.
-#[inline(always)]
-fn append(packet: Kernel, head: &mut [u8; HEAD], used: u16) -> u16 {
-    let paged: u32 = packet.read(layout!(skb_data_len)).unwrap_or(0);
-    let linear = length(packet).saturating_sub(paged);
-    let Some(data) = packet.follow(layout!(skb_data)) else {
-        return 0;
-    };
-    if used == 0 {
-        return data.write_bytes(linear, head).unwrap_or(0) as u16;
-    }
-    let Some((place, room)) = messages::head_room(head, used) else {
-        return 0;
-    };
-    let wanted = if linear > room { room } else { linear };
-    let Some(size) = kernel::bounded(wanted, HEAD as u32) else {
-        return 0;
-    };
-    if data.append(size, place) {
-        size as u16
-    } else {
-        0
     }
 }
 
@@ -277,6 +235,8 @@ fn read(socket: *const c_void, length: i32, flags: i32) -> Option<()> {
         if ended {
             let_go(known, length);
         } else if length > 0 && flags & MSG_PEEK == 0 {
+            unix_heads::meet(known, sock.0);
+            unix_heads::count_unmet(known);
             let tid = bpf_get_current_pid_tgid() as u32;
             // Full of busy threads: then an answer that cannot be used is not told of.
             let _ = READ_LAST.insert(tid, peer, 0);
@@ -294,14 +254,37 @@ fn read(socket: *const c_void, length: i32, flags: i32) -> Option<()> {
     None
 }
 
-/// Nothing was written, as the other end has gone: the request failed as it began.
+/// What came of a write. Nothing was written where the other end has gone: the request failed as it
+/// began.
 #[inline(always)]
-fn not_written(socket: *const c_void, error: i32) -> Option<()> {
+fn written(socket: *const c_void, length: i32) -> Option<()> {
+    let has_failed = matches!(length, EPIPE | ECONNRESET);
+    if length <= 0 && !has_failed {
+        return None;
+    }
     let sock = unix_stream(socket)?;
-    let known = known(sock.0.unix_peer()).filter(|known| known.dialled == sock.0.number())?;
-    speaks(known);
-    let_go(known, error);
+    let accepted = sock.0.unix_peer();
+    let known = known(accepted).filter(|known| known.dialled == sock.0.number())?;
+    if has_failed {
+        failed(known, sock, length);
+    } else {
+        unix_heads::count_written(known, accepted, length as u32);
+    }
     None
+}
+
+/// What came before the request began is no answer to it.
+#[inline(never)]
+fn failed(known: &mut UnixConnection, sock: Sock, error: i32) {
+    let begins = turns::begins(&known.connection, known.received);
+    if begins {
+        unix_heads::meet(known, sock.0);
+    }
+    speaks(known);
+    if !begins {
+        unix_heads::meet(known, sock.0);
+    }
+    let_go(known, error);
 }
 
 /// The dialling end learnt that the other end has gone: by an end of file, or by an error where
@@ -362,8 +345,12 @@ pub fn send_read_last(tid: u32) -> Option<()> {
 fn note_close(known: &mut UnixConnection, accepted: u64) -> Option<()> {
     let dialled = Kernel::at(known.dialled as *const c_void)?;
     let is_shut = dialled.read::<u8>(layout!(sock_shutdown))? & 1 == 1;
+    if dialled.unix_peer() != accepted {
+        return None;
+    }
+    unix_heads::meet(known, dialled);
     let connection = &mut known.connection;
-    if connection.gone == 0 && is_shut && dialled.unix_peer() == accepted {
+    if connection.gone == 0 && is_shut {
         connection.gone = 1;
         connection.fin_at = connection::now();
         connection.flags |= flag::FIN_HEARD;
@@ -391,7 +378,9 @@ pub fn tell(known: &UnixConnection, kind: u16, status: u16, how: u8, acted: bool
         record.server = known.server;
         record.accepted_at = known.accepted_at;
         record.served_at = known.served_at;
-        record.unread = known.written.wrapping_sub(known.read);
+        // Two processors may count a write after its read.
+        let unread = known.written.wrapping_sub(known.read);
+        record.unread = if unread > i32::MAX as u32 { 0 } else { unread };
         record.queued = known.queued;
         record.limit = known.limit;
         record.path_length = known.path_length;

@@ -16,7 +16,8 @@ use crate::{
     kernel::{self, Kernel, Sock},
     layout::layout,
     order, tries,
-    unix::{self, AF_UNIX, ESTABLISHED, OUR_OWN, SOCK_STREAM, length},
+    unix::{self, AF_UNIX, ESTABLISHED, OUR_OWN, SOCK_STREAM},
+    unix_heads::{self, length},
 };
 
 /// net/tcp_states.h
@@ -77,14 +78,19 @@ pub fn unix_consumed(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// A packet without bytes that belongs to a UNIX socket stands for a connection.
+/// A packet without bytes that belongs to a UNIX socket stands for a connection; one with bytes has
+/// been read.
 #[inline(always)]
 fn consumed(packet: *const c_void) -> Option<()> {
     let packet = Kernel::at(packet)?;
     let socket: u64 = packet.load(layout!(skb_sk))?;
     let socket = Kernel::at(socket as *const c_void)?;
-    if socket.read::<u16>(layout!(sock_family))? != AF_UNIX || length(packet) != 0 {
+    if socket.read::<u16>(layout!(sock_family))? != AF_UNIX {
         return None;
+    }
+    let length = length(packet);
+    if length != 0 {
+        return unix_heads::took(packet, socket, length);
     }
     let kind: u16 = socket.read(layout!(sock_type))?;
     match (socket.read::<u8>(layout!(sock_state))?, kind) {

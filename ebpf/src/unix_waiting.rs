@@ -68,6 +68,7 @@ unsafe extern "C" fn note(
     if connection.owner.pid != waiting.pid
         || connection.speaker != HOLDER
         || connection.gone == 1
+        || known.wrote_at > at
         || at < waiting.since
         || at >= waiting.asked_at[1]
     {

@@ -100,6 +100,21 @@ fn every_fault_of_a_process_behind_a_unix_socket() -> Result<()> {
     cast.end()
 }
 
+/// The kernel gives a new connection the addresses of one that has gone, often the other way round.
+#[test]
+fn no_connection_is_taken_for_one_that_had_its_addresses() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let mut cast = Cast::faulty(&[])?;
+    let ask = |_| cast.gateway.get(&format!("/fault/says-502/{}", next_id()));
+    let answers: Vec<Answer> = (0..150).map(ask).collect::<Result<_>>()?;
+    for answer in &answers {
+        cast.watch.expect(answer, "relayed.upstream", Sure::Proven);
+    }
+    cast.end()
+}
+
 #[test]
 fn the_path_does_not_exist() -> Result<()> {
     if unable() {

@@ -181,7 +181,7 @@ const ROWS: &[Row] = &[
         "unix_consumed",
         Place::Tracepoint("consume_skb"),
         1,
-        "UNIX upstreams: who dials them, and dials that failed",
+        "UNIX upstreams: who dials them, dials that failed, and answers",
     ),
     row(
         "call_failed",

@@ -51,6 +51,7 @@ fn sockets(types: &KernelTypes, layout: &mut Layout) {
     layout.sock_err_soft = sock("sk_err_soft");
     layout.sock_shutdown = sock("sk_shutdown");
     layout.sock_error_queue = sock("sk_error_queue");
+    layout.queue_next = offset(types, "sk_buff_head", "next");
     layout.queue_prev = offset(types, "sk_buff_head", "prev");
     layout.exterr_errno = offset(types, "sock_exterr_skb", "ee.ee_errno");
     layout.sock_socket = sock("sk_socket");

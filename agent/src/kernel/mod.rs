@@ -214,6 +214,8 @@ const KINDS: &[(u16, &str)] = &[
     (kind::UNIX_DIALLER, "unix-dialler"),
     (kind::UNIX_LISTENER, "unix-listener"),
     (kind::LOOKUP, "lookup"),
+    (kind::UNMET, "unmet"),
+    (kind::FORGOTTEN, "forgotten"),
 ];
 
 /// `CLOCK_MONOTONIC`, the records' own clock (`bpf_ktime_get_ns`).
