@@ -199,10 +199,7 @@ impl Live {
     pub fn counts(&self) -> Counts<'_> {
         Counts {
             events: self.kernel.emitted(),
-            lost: [
-                ("ring", self.ring_lost.values().sum()),
-                ("decode", self.undecoded),
-            ],
+            lost: counts::by_stage(&self.ring_lost, self.undecoded),
             deaths: &self.deaths,
         }
     }
@@ -294,24 +291,19 @@ impl Live {
         let lost = self.kernel.lost();
         for (kind, count) in &lost {
             let known = self.ring_lost.get(kind).copied().unwrap_or_default();
-            self.lose(now, ("ring", Some(kind)), count.saturating_sub(known))?;
+            self.lose(now, Some(kind), count.saturating_sub(known))?;
         }
         self.ring_lost = lost;
-        self.lose(now, ("decode", None), undecoded)
+        self.lose(now, None, undecoded)
     }
 
-    fn lose(
-        &mut self,
-        now: Timestamp,
-        (stage, kind): (&str, Option<&str>),
-        count: u64,
-    ) -> anyhow::Result<()> {
+    fn lose(&mut self, now: Timestamp, kind: Option<&str>, count: u64) -> anyhow::Result<()> {
         if count == 0 {
             return Ok(());
         }
         let lost = Lost {
             since_at: Some(self.drained),
-            stage: stage.to_owned(),
+            stage: counts::stage(kind).to_owned(),
             count,
             kind: kind.map(str::to_owned),
         };

@@ -12,8 +12,7 @@ pub mod kind {
     pub const ANSWERED: u16 = 1;
     /// A [`Flow`](crate::Flow): a task let go of a connection, or the kernel ended it.
     pub const ENDED: u16 = 2;
-    /// A [`Flow`](crate::Flow): a watched status line, or any that a retry got, arrived on a
-    /// dialled connection.
+    /// A [`Flow`](crate::Flow): a dialled connection heard a watched status line, or a retry any.
     pub const HEARD: u16 = 3;
     /// A [`Reset`](crate::Reset).
     pub const RESET: u16 = 4;
@@ -45,9 +44,9 @@ pub mod kind {
     pub const UNIX_LISTENER: u16 = 29;
     /// A [`Lookup`](crate::Lookup).
     pub const LOOKUP: u16 = 14;
-    /// No record: bytes that were read on a UNIX connection and that no hook met.
+    /// No record: bytes were read on a UNIX connection that no hook met.
     pub const UNMET: u16 = 30;
-    /// No record: a socket for which the kernel had no memory to remember anything in.
+    /// No record: the kernel had no memory to keep anything beside a socket.
     pub const FORGOTTEN: u16 = 31;
     /// Above all of them: where the counts of lost records begin.
     pub const LOST: u16 = 32;

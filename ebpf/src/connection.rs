@@ -11,7 +11,7 @@ use aya_ebpf::{
     },
     macros::btf_map,
 };
-use probe502_common::{Flow, HEAD, Header, Task, Tuple, flag, role};
+use probe502_common::{Flow, HEAD, Header, Task, Tuple, flag, kind, role};
 
 use crate::{
     emit,
@@ -103,10 +103,15 @@ pub fn of(socket: *const c_void) -> Option<&'static mut Connection> {
     storage(socket, 0)
 }
 
-/// The storage of a socket, made where there is none.
+/// The storage of a socket, made where there is none. The kernel refuses one that is over the
+/// namespace's `net.core.optmem_max`, or when memory is short.
 #[inline(always)]
 pub fn of_new(socket: *const c_void) -> Option<&'static mut Connection> {
-    storage(socket, u64::from(BPF_SK_STORAGE_GET_F_CREATE))
+    let made = storage(socket, u64::from(BPF_SK_STORAGE_GET_F_CREATE));
+    if made.is_none() {
+        emit::miss(kind::FORGOTTEN);
+    }
+    made
 }
 
 #[inline(always)]

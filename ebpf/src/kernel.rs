@@ -168,14 +168,6 @@ impl Sock {
         self.0.load::<u8>(layout!(sock_shutdown)).unwrap_or(0) & 1 == 1
     }
 
-    /// What it takes next out of its receive queue.
-    #[inline(always)]
-    pub fn first_received(self) -> Option<Kernel> {
-        let queue = self.0.plus(u64::from(layout!(sock_receive_queue)));
-        let first = queue.follow(layout!(queue_next))?;
-        (first.0 != queue.0).then_some(first)
-    }
-
     /// What was put last into its receive queue.
     #[inline(always)]
     pub fn last_received(self) -> Option<Kernel> {

@@ -8,7 +8,7 @@ use probe502_common::{HEAD, how, kind};
 use crate::{
     connection::{self, OTHER_END},
     emit,
-    kernel::{self, Kernel, Sock},
+    kernel::{self, Kernel},
     layout::{is_watched, layout},
     messages, tries,
     unix::{UnixConnection, known, tell},
@@ -72,7 +72,11 @@ pub fn meet(known: &mut UnixConnection, dialled: Kernel) -> Option<()> {
     if known.received > known.taken {
         return None;
     }
-    let packet = Sock(dialled).first_received()?;
+    let queue = dialled.plus(u64::from(layout!(sock_receive_queue)));
+    let packet = queue.follow(layout!(queue_next))?;
+    if packet.number() == queue.number() {
+        return None;
+    }
     known.received = known.taken + u64::from(length(packet));
     heard(known, packet);
     None

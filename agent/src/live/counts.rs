@@ -24,7 +24,7 @@ pub struct Counts<'a> {
     /// Events by kind, as the kernel sent them.
     pub events: BTreeMap<&'static str, u64>,
     /// Records lost, by where.
-    pub lost: [(&'static str, u64); 2],
+    pub lost: [(&'static str, u64); 4],
     /// Processes that ended, by how.
     pub deaths: &'a BTreeMap<&'static str, u64>,
 }
@@ -43,6 +43,26 @@ impl Totals {
             }
         }
     }
+}
+
+/// Where a record of this kind was lost: most had no room in the ring, and what was not understood has
+/// no kind.
+pub fn stage(kind: Option<&str>) -> &'static str {
+    match kind {
+        Some("forgotten") => "memory",
+        Some("unmet") => "hook",
+        Some(_) => "ring",
+        None => "decode",
+    }
+}
+
+/// What was lost, by where.
+pub fn by_stage(lost: &BTreeMap<&'static str, u64>, undecoded: u64) -> [(&'static str, u64); 4] {
+    let at = |name| {
+        let here = lost.iter().filter(|(kind, _)| stage(Some(kind)) == name);
+        (name, here.map(|(_, count)| count).sum())
+    };
+    [at("ring"), at("memory"), at("hook"), ("decode", undecoded)]
 }
 
 /// How a process ended, as a word that metrics may have.
