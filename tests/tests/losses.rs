@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use probe502_tests::client::next_id;
 use probe502_tests::gateways::Kind;
-use probe502_tests::skip::{say, unable};
+use probe502_tests::netns::Netns;
+use probe502_tests::nginx::Nginx;
+use probe502_tests::skip::{say, skip, unable};
 use probe502_tests::storm::{Weather, behind};
+use probe502_tests::upstream::Upstream;
+use probe502_tests::watch::{Sure, Watch};
 
 /// Two pages hold some nine records; hundreds come between two reads.
 const TINY: u32 = 8192;
@@ -64,4 +69,25 @@ fn an_agent_that_was_stopped_meanwhile() -> Result<()> {
         ..tiny()
     };
     blow(Kind::Haproxy, &weather)
+}
+
+/// The kernel may refuse to keep anything beside an upstream's sockets: the absence of its acts proves
+/// nothing then.
+#[test]
+fn what_the_kernel_has_no_memory_to_remember() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let netns = Netns::make()?;
+    if netns.run(&["sysctl", "-qw", "net.core.optmem_max=512"]).is_err() {
+        skip("this kernel has one optmem_max for all namespaces");
+        return Ok(());
+    }
+    let host = netns.host();
+    let upstream = Upstream::faulty_at(Some(&netns.name), &["--host", &host, "--port", "8000"])?;
+    let gateway = Nginx::before(&upstream.addr)?;
+    let mut watch = Watch::over(&gateway)?;
+    let answer = gateway.get(&format!("/fault/close-without-answer/{}", next_id()))?;
+    watch.expect(&answer, "unknown.evidence-lost", Sure::Unknown);
+    watch.end().map(drop)
 }
