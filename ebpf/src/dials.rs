@@ -38,6 +38,11 @@ const EHOSTUNREACH: u16 = 113;
 #[map]
 static DIALS: LruHashMap<u32, Dial> = LruHashMap::with_max_entries(4096, 0);
 
+/// Why a route was refused, by the dial's socket, where its thread has dialled anew since. Full: the
+/// oldest one's error is forgotten.
+#[map]
+static REFUSED: LruHashMap<u64, u16> = LruHashMap::with_max_entries(1024, 0);
+
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Dial {
@@ -139,7 +144,11 @@ fn note(connection: &Connection) {
     let tid = connection.owner.tid;
     if let Some(place) = DIALS.get_ptr_mut(tid) {
         // SAFETY: only this thread writes its own element, and it is running this program.
-        unsafe { *place = dial };
+        let noted = unsafe { &mut *place };
+        if noted.error != 0 {
+            let _ = REFUSED.insert(noted.cookie, noted.error, 0);
+        }
+        *noted = dial;
     } else {
         // Full of busy threads: then a route's error stays unknown.
         let _ = DIALS.insert(tid, dial, 0);
@@ -193,17 +202,18 @@ fn refused(target: [u8; 16], error: u16) -> Option<()> {
     None
 }
 
-/// Why the running thread's last dial, on this socket, had no route; 0 where that is not known.
+/// Why the dial on this socket had no route; 0 where that is not known.
 #[inline(always)]
 pub fn error_of(connection: &Connection) -> u16 {
-    let Some(place) = DIALS.get_ptr_mut(kernel::tid(kernel::current())) else {
-        return 0;
-    };
-    // SAFETY: only this thread writes its own element, and it is running this program.
-    let dial = unsafe { &*place };
-    if dial.cookie == connection.cookie {
-        dial.error
-    } else {
-        0
+    if let Some(place) = DIALS.get_ptr(connection.owner.tid)
+        // SAFETY: an element of a map stays readable; its cookie says whose dial it is.
+        && let dial = unsafe { &*place }
+        && dial.cookie == connection.cookie
+    {
+        return dial.error;
     }
+    // SAFETY: the element is an integer, read at once.
+    unsafe { REFUSED.get(connection.cookie) }
+        .copied()
+        .unwrap_or(0)
 }

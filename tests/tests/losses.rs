@@ -79,7 +79,10 @@ fn what_the_kernel_has_no_memory_to_remember() -> Result<()> {
         return Ok(());
     }
     let netns = Netns::make()?;
-    if netns.run(&["sysctl", "-qw", "net.core.optmem_max=512"]).is_err() {
+    if netns
+        .run(&["sysctl", "-qw", "net.core.optmem_max=512"])
+        .is_err()
+    {
         skip("this kernel has one optmem_max for all namespaces");
         return Ok(());
     }

@@ -31,7 +31,7 @@ const MIDDLEBOX: Duration = Duration::from_secs(60);
 #[must_use]
 pub fn unconnected(evidence: &Evidence, attempt: &Attempt) -> Option<Judgement> {
     let flow = &attempt.flow;
-    let error = either(flow).0;
+    let error = dialled(evidence, attempt).0;
     if flow.state == CLOSE {
         let is_route = [ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL].contains(&error);
         return is_route.then_some(proven(Cause::UnreachableRoute));
@@ -187,8 +187,8 @@ fn filtered(evidence: &Evidence, attempt: &Attempt) -> String {
     format!("{what} on this host dropped packets between here and {address}")
 }
 
-fn unrouted(_: &Evidence, attempt: &Attempt) -> String {
-    let (address, why) = (attempt.flow.remote, route(&attempt.flow));
+fn unrouted(evidence: &Evidence, attempt: &Attempt) -> String {
+    let (address, why) = (attempt.flow.remote, route(evidence, attempt));
     format!("this host has no way to {address}: {why}")
 }
 
@@ -257,8 +257,18 @@ fn sent(flow: &Flow) -> &'static str {
     if flow.established { "request" } else { "SYN" }
 }
 
-fn route(flow: &Flow) -> &'static str {
-    match either(flow).0 {
+/// A dial's errno, as its socket or its call has it: a call that security refuses has no attempt, so one
+/// of an attempt before any packet is its route's.
+fn dialled(evidence: &Evidence, attempt: &Attempt) -> Errno {
+    let own = either(&attempt.flow);
+    let call = evidence.call.as_ref().map(|(_, call)| call.errno);
+    let is_call = own.0 == 0 && attempt.flow.state == CLOSE;
+    call.filter(|errno| is_call && errno.0 == EACCES)
+        .unwrap_or(own)
+}
+
+fn route(evidence: &Evidence, attempt: &Attempt) -> &'static str {
+    match dialled(evidence, attempt).0 {
         EACCES => "its route prohibits it (EACCES)",
         EINVAL => "its route is a blackhole (EINVAL)",
         EHOSTUNREACH => "its route is marked unreachable (EHOSTUNREACH)",
