@@ -15,9 +15,14 @@ use crate::{
     connection, emit, headers,
     kernel::{Kernel, Sock},
     layout::layout,
-    packet, tries,
+    packet,
+    states::{CLOSE_WAIT, SYN_SENT},
+    tries,
 };
 
+const EPIPE: u16 = 32;
+const ECONNRESET: u16 = 104;
+const ECONNREFUSED: u16 = 111;
 /// RST and ACK: only a RST that refuses a SYN has both (RFC 9293, 3.10.7.1).
 const REFUSAL: u8 = 4 | 16;
 
@@ -175,6 +180,20 @@ fn reset_heard(socket: *const c_void) -> Option<()> {
     connection.flags |= flag::RESET_HEARD;
     tries::note_parted(connection);
     keep_port(socket, connection)
+}
+
+/// The kernel sets the error before the state, and its holder may take it in between, on another
+/// processor (`SO_ERROR`): what `tcp_reset` had set; 0 where a dial failed otherwise. `None`: its
+/// holder ended it.
+#[inline(always)]
+pub fn taken_error(known: &connection::Connection, sock: Sock, state: u8) -> Option<u16> {
+    let is_reset = known.has(flag::RESET_HEARD);
+    match state {
+        _ if sock.is_closing() => None,
+        SYN_SENT => Some(if is_reset { ECONNREFUSED } else { 0 }),
+        CLOSE_WAIT => is_reset.then_some(EPIPE),
+        _ => is_reset.then_some(ECONNRESET),
+    }
 }
 
 /// The other end took away a request that had no answer yet; whoever holds it need not know for long.

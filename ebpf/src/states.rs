@@ -19,11 +19,11 @@ use crate::{
 
 // net/tcp_states.h
 const ESTABLISHED: u8 = 1;
-const SYN_SENT: u8 = 2;
+pub const SYN_SENT: u8 = 2;
 const SYN_RECV: u8 = 3;
 const FIN_WAIT1: u8 = 4;
 pub const CLOSE: u8 = 7;
-const CLOSE_WAIT: u8 = 8;
+pub const CLOSE_WAIT: u8 = 8;
 const LAST_ACK: u8 = 9;
 pub const LISTEN: u8 = 10;
 
@@ -182,15 +182,15 @@ fn fin_heard(socket: *const c_void) -> Option<()> {
 fn closed(socket: *const c_void, sock: Sock, old: u8) -> Option<()> {
     let error = sock.error();
     if error != 0 {
-        let connection = connection::of(socket)?;
-        connection.error = error;
-        connection.ended_state = old;
-        connection.count(sock.tcp()?);
-        return resets::cut_off(connection, sock, old);
+        return ended(connection::of(socket)?, sock, (old, error));
     }
     // The sequence is chosen after the port (`tcp_v4_connect`).
     if old == SYN_SENT && !sock.is_closing() && sock.tcp()?.written() == 0 {
         connection::of(socket)?.error = EADDRNOTAVAIL;
+    } else if let Some(known) = connection::of(socket)
+        && let Some(error) = resets::taken_error(known, sock, old)
+    {
+        return ended(known, sock, (old, error));
     }
     let how = if !sock.is_closing() {
         if sock.is_held() {
@@ -208,6 +208,15 @@ fn closed(socket: *const c_void, sock: Sock, old: u8) -> Option<()> {
         how::RELEASED
     };
     let_go(socket, sock, how, old)
+}
+
+/// The kernel ended it: it is told of as its holder lets go.
+#[inline(always)]
+fn ended(connection: &mut Connection, sock: Sock, (old, error): (u8, u16)) -> Option<()> {
+    connection.error = error;
+    connection.ended_state = old;
+    connection.count(sock.tcp()?);
+    resets::cut_off(connection, sock, old)
 }
 
 /// A socket that the kernel had ended is given back by its holder.
