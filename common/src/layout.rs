@@ -48,6 +48,7 @@ pub struct Layout {
     pub iter_offset: u32,
     pub iter_iov: u32,
     pub iter_count: u32,
+    pub iter_segments: u32,
     pub skb_head: u32,
     pub skb_network_header: u32,
     pub skb_dev: u32,
@@ -89,8 +90,6 @@ pub struct Layout {
     pub victim_is_task: u32,
     /// 1 where answers that break after their header are to be told of.
     pub silent: u32,
-    /// Zero.
-    pub padding: u32,
     pub sock_type: u32,
     pub sock_receive_queue: u32,
     pub skb_sk: u32,

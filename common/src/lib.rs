@@ -5,6 +5,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod flag;
+pub mod framing;
 mod layout;
 mod lookup;
 pub mod mark;
@@ -14,7 +16,7 @@ mod unix;
 pub use layout::{ABSENT, Layout};
 pub use lookup::{Lookup, NAME};
 pub use records::{
-    Death, Drop, Flow, HEAD, Header, Listener, Overflow, Reset, Signal, Task, Tuple, Victim, flag,
-    how, kind, role,
+    Death, Drop, Flow, HEAD, Header, Listener, Overflow, Reset, Signal, Task, Tuple, Victim, how,
+    kind, role,
 };
 pub use unix::{Call, PATH, UnixDial, UnixDialler, UnixFlow, UnixListener, call};

@@ -78,45 +78,6 @@ pub mod how {
     pub const RELEASED: u8 = 5;
 }
 
-/// Bits of `Flow::flags`.
-pub mod flag {
-    /// The socket was open before the programs were attached: earlier counts and times are unknown.
-    pub const LATE: u16 = 1;
-    /// The holder's task was exiting (`PF_EXITING`) when it closed.
-    pub const DYING: u16 = 2;
-    /// `accept(2)` has returned it, or `connect(2)` made it: it has a file.
-    pub const HELD: u16 = 4;
-    /// A FIN from the other end had arrived.
-    pub const FIN_HEARD: u16 = 8;
-    /// A RST from the other end had arrived.
-    pub const RESET_HEARD: u16 = 16;
-    /// The end of the heard message's header was seen in the bytes that were looked at.
-    pub const HEADER_END_HEARD: u16 = 32;
-    /// All heard bytes of the message so far were looked at for the header's end.
-    pub const HEADER_SCANNED: u16 = 64;
-    /// It reached ESTABLISHED.
-    pub const ESTABLISHED: u16 = 128;
-    /// The answer began although nothing was heard since the one before it: a pipelined answer, or
-    /// a piece of a body that looks like one.
-    pub const CONTINUED: u16 = 256;
-    /// The status is none that is watched: told because a retry got it ([`kind::HEARD`]).
-    ///
-    /// [`kind::HEARD`]: crate::kind::HEARD
-    pub const UNWATCHED: u16 = 512;
-    /// TLS application data left on it: a write that begins with such a record, and is longer than
-    /// an alert.
-    pub const ASKED: u16 = 1024;
-    /// Another connection to the same address was answered with a TLS handshake.
-    pub const SPEAKS_TLS: u16 = 2048;
-    /// Another connection to the same address was answered with HTTP/1 in clear.
-    pub const SPEAKS_HTTP: u16 = 4096;
-    /// The process that closed was born after the connection was established: it may have inherited
-    /// it from the process that serves it.
-    pub const INHERITED: u16 = 8192;
-    /// The task that closed was within `execve(2)`: what it let go of was a copy.
-    pub const EXECUTING: u16 = 16384;
-}
-
 /// What every record begins with.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -204,6 +165,9 @@ pub struct Flow {
     pub said_bytes: u64,
     /// Bytes of the last message heard, up to now; 0 while a said message is unanswered.
     pub heard_bytes: u64,
+    /// The `Content-Length` that an answer's header announced, where it was looked for
+    /// ([`framing::LENGTH`](crate::framing::LENGTH)).
+    pub announced: u64,
     /// Bytes received and never read by the holder, at the end.
     pub unread: u32,
     /// Messages said so far.
@@ -229,6 +193,10 @@ pub struct Flow {
     pub retransmits: u32,
     /// Bytes that were sent and not acknowledged at the end; a SYN counts as one.
     pub unacked: u32,
+    /// Bytes of that header; 0 where its end was not looked for, or not found.
+    pub header_bytes: u32,
+    /// Bits of [`framing`](crate::framing): of the answer that its server says, or that its client hears.
+    pub framing: u32,
     /// The socket's error (`sk_err`), an errno.
     pub error: u16,
     /// The socket's soft error (`sk_err_soft`), an errno.

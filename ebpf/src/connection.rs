@@ -14,6 +14,7 @@ use aya_ebpf::{
 use probe502_common::{Flow, HEAD, Header, Task, Tuple, flag, kind, role};
 
 use crate::{
+    body::{self, Body},
     emit,
     kernel::{self, Sock, TcpSock},
     speech,
@@ -83,6 +84,8 @@ pub struct Connection {
     /// answer is told whatever it is.
     pub rescues: u8,
     pub padding: [u8; 5],
+    /// Under `--silent`: the body of the answer.
+    pub body: Body,
     /// Never used: the verifier bounds an append to a head by the head's length plus its own size,
     /// as if it could reach this far.
     pub slack: [u8; 64],
@@ -164,6 +167,7 @@ impl Connection {
         self.ended_state = 0;
         self.gone = 0;
         self.speaker = NOBODY;
+        body::renew(&mut self.body);
     }
 
     /// Keeps who and where, which the kernel forgets at the end.
@@ -334,6 +338,7 @@ pub fn fill(to: &mut Flow, from: &Connection, moment: &Moment) {
     to.peer_isn = from.peer_isn;
     to.retransmits = from.retransmits;
     to.unacked = from.unacked;
+    body::fill(to, from, moment);
     to.error = from.error;
     to.soft_error = from.soft_error;
     to.status = moment.status;

@@ -3,6 +3,7 @@
 #![no_main]
 
 mod afterwards;
+mod bodies;
 mod body;
 mod calls;
 mod connection;
@@ -10,6 +11,7 @@ mod deferred;
 mod dials;
 mod drops;
 mod emit;
+mod fields;
 mod header;
 mod headers;
 mod kernel;

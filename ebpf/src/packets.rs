@@ -287,7 +287,7 @@ fn adopt(packet: *mut __sk_buff, socket: *mut bpf_sock) -> Option<&'static mut C
 }
 
 #[inline(always)]
-fn payload(packet: *mut __sk_buff) -> Option<Payload> {
+pub fn payload(packet: *mut __sk_buff) -> Option<Payload> {
     let start = start(packet)?;
     // SAFETY: the context is valid.
     let length = unsafe { (*packet).len }.checked_sub(start.offset)?;

@@ -2,7 +2,7 @@
 
 use crate::attempts::Attempt;
 use crate::ends::was_left;
-use crate::event::{Flow, How};
+use crate::event::{Flow, Framing, How};
 use crate::http;
 use crate::joining::Answer;
 use crate::units::Head;
@@ -18,23 +18,26 @@ const IDLE_MS: u32 = 100;
 /// What a holder said on its connection, where it fell short of what it had announced.
 #[must_use]
 pub fn said(flow: &Flow) -> Option<Cut> {
-    cut(&flow.heard_head, &flow.said_head, flow.said_bytes)
+    let announced = announced(&flow.heard_head, &flow.said_head, flow.marks.framing)?;
+    announced.cut(&flow.said_head, flow.said_bytes, flow.marks.framing)
 }
 
 /// What a holder heard on its connection, where it fell short of what had been announced.
 #[must_use]
 pub fn heard(flow: &Flow) -> Option<Cut> {
-    cut(&flow.said_head, &flow.heard_head, flow.heard_bytes)
+    let announced = announced(&flow.said_head, &flow.heard_head, flow.marks.framing)?;
+    announced.cut(&flow.heard_head, flow.heard_bytes, flow.marks.framing)
 }
 
 /// Whether an accepted end's holder closed it after the whole of a good answer: with `--silent` these are
 /// told as well, and nothing failed.
 #[must_use]
 pub fn is_whole(flow: &Flow) -> bool {
-    let announced = announced(&flow.heard_head, &flow.said_head);
-    let whole = announced.is_some_and(|one| {
-        one.header
-            .is_some_and(|header| flow.said_bytes >= header + one.length)
+    let announced = announced(&flow.heard_head, &flow.said_head, flow.marks.framing);
+    let whole = announced.is_some_and(|one| match (one.header, one.length) {
+        (Some(header), Length::Bytes(length)) => flow.said_bytes >= header + length,
+        (Some(header), Length::Chunks) => flow.said_bytes > header && flow.marks.framing.ends_empty,
+        (None, Length::Bytes(_) | Length::Chunks) => false,
     });
     whole && flow.how == How::Fin && flow.heard_bytes == 0 && flow.quiet_ms < IDLE_MS && !flow.dying
 }
@@ -45,7 +48,9 @@ pub fn is_whole(flow: &Flow) -> bool {
 pub fn broke(flow: &Flow) -> bool {
     let waited = flow.unread == 0 && flow.unheard_ms >= PATIENCE_MS;
     let short = heard(flow).is_some() && (was_left(flow) || waited);
-    short || flow.reset_heard && announced(&flow.said_head, &flow.heard_head).is_some()
+    short
+        || flow.reset_heard
+            && announced(&flow.said_head, &flow.heard_head, flow.marks.framing).is_some()
 }
 
 /// What an answer's attempt saw.
@@ -64,11 +69,13 @@ pub fn passed_on(answer: &Answer) -> String {
     match answer.cut {
         Some(Cut {
             after_bytes: Some(after),
-            of_bytes,
+            of_bytes: Some(of_bytes),
         }) => format!("after {after} of {of_bytes} bytes of the answer's body"),
-        Some(Cut { of_bytes, .. }) => {
-            format!("before the end of the answer's body of {of_bytes} bytes")
-        }
+        Some(Cut {
+            of_bytes: Some(of_bytes),
+            ..
+        }) => format!("before the end of the answer's body of {of_bytes} bytes"),
+        Some(Cut { .. }) => "before the last chunk of the answer's body".to_owned(),
         None => String::new(),
     }
 }
@@ -76,44 +83,93 @@ pub fn passed_on(answer: &Answer) -> String {
 /// How an announced body is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Announced {
-    /// Bytes of the header, where its end was kept.
+    /// Bytes of the header, where its end was seen.
     header: Option<u64>,
-    length: u64,
+    length: Length,
 }
 
-fn cut(asked: &Head, answer: &Head, bytes: u64) -> Option<Cut> {
-    let Announced { header, length } = announced(asked, answer)?;
-    let kept = u64::try_from(answer.0.len()).ok()?;
-    let short = match header {
-        Some(header) => bytes >= header && bytes - header < length,
-        // The header is longer than what was kept of it.
-        None => bytes > kept && bytes - kept <= length,
-    };
-    let after = header.map(|header| bytes - header.min(bytes));
-    short.then_some(Cut {
-        after_bytes: after,
-        of_bytes: length,
-    })
+/// What ends a body (RFC 9112, 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Length {
+    Bytes(u64),
+    /// The last chunk, behind which an empty line comes.
+    Chunks,
 }
 
-/// The length that an answer announced to this request, where nothing else says how long it is: to HEAD,
-/// with 204 and with 304 no body follows, and chunks count for themselves (RFC 9112, 6.3).
-fn announced(asked: &Head, answer: &Head) -> Option<Announced> {
+impl Announced {
+    /// Whether so many bytes are too few.
+    fn cut(self, answer: &Head, bytes: u64, framing: Framing) -> Option<Cut> {
+        let kept = u64::try_from(answer.0.len()).ok()?;
+        let short = match (self.length, self.header) {
+            (Length::Bytes(length), Some(header)) => bytes >= header && bytes - header < length,
+            // The header is longer than what was kept of it.
+            (Length::Bytes(length), None) => bytes > kept && bytes - kept <= length,
+            // The header's own end is an empty line too.
+            (Length::Chunks, Some(header)) => {
+                bytes == header || bytes > header && framing.ends_within
+            }
+            (Length::Chunks, None) => false,
+        };
+        let (after_bytes, of_bytes) = match self.length {
+            Length::Bytes(length) => {
+                let after = self.header.map(|header| bytes - header.min(bytes));
+                (after, Some(length))
+            }
+            Length::Chunks => (None, None),
+        };
+        short.then_some(Cut {
+            after_bytes,
+            of_bytes,
+        })
+    }
+}
+
+/// The length that an answer announced to this request: to HEAD, with 204 and with 304 no body follows,
+/// and chunks count before a length (RFC 9112, 6.3).
+fn announced(asked: &Head, answer: &Head, framing: Framing) -> Option<Announced> {
     let method = http::request_line(asked)?.method;
     let status = http::status(answer)?;
     let bodiless = matches!(method, "HEAD" | "CONNECT")
         || matches!(status, 0..200 | 204 | 304)
         || http::fault(answer).is_some();
-    let text = str::from_utf8(&answer.0).ok().filter(|_| !bodiless)?;
-    // A line that is not whole may lack digits.
-    let whole = &text[..text.rfind('\n')? + 1];
-    if http::field(whole, "transfer-encoding").is_some() {
+    if bodiless {
         return None;
     }
-    let length = http::field(whole, "content-length")?.parse().ok()?;
+    let text = http::valid_prefix(&answer.0);
     let ends = text.find("\r\n\r\n").map(|end| end + 4);
     let header = ends.and_then(|end| u64::try_from(end).ok());
-    (length < COUNTED).then_some(Announced { header, length })
+    let (header, length) = match header {
+        Some(_) => (header, length(text)?),
+        None if framing.header_bytes > 0 => (Some(framing.header_bytes.into()), looked(framing)?),
+        None => (None, length(text)?),
+    };
+    let sound = match length {
+        Length::Bytes(bytes) => bytes < COUNTED,
+        Length::Chunks => true,
+    };
+    sound.then_some(Announced { header, length })
+}
+
+/// As the first bytes say it.
+fn length(text: &str) -> Option<Length> {
+    // A line that is not whole may lack digits.
+    let whole = &text[..text.rfind('\n')? + 1];
+    match http::field(whole, "transfer-encoding") {
+        Some(coding) => coding
+            .eq_ignore_ascii_case("chunked")
+            .then_some(Length::Chunks),
+        None => Some(Length::Bytes(
+            http::field(whole, "content-length")?.parse().ok()?,
+        )),
+    }
+}
+
+/// As the kernel programs found it behind them.
+fn looked(framing: Framing) -> Option<Length> {
+    match framing.chunked {
+        true => Some(Length::Chunks),
+        false => framing.announced.map(Length::Bytes),
+    }
 }
 
 #[cfg(test)]
@@ -124,10 +180,14 @@ mod tests {
         Head(text.as_bytes().to_vec())
     }
 
+    fn found(asked: &str, answer: &str, bytes: u64, framing: Framing) -> Option<Cut> {
+        let (asked, answer) = (head(&format!("{asked} HTTP/1.1\r\n")), head(answer));
+        announced(&asked, &answer, framing)?.cut(&answer, bytes, framing)
+    }
+
     fn short(asked: &str, answer: &str, bytes: u64) -> Option<(Option<u64>, u64)> {
-        let asked = head(&format!("{asked} HTTP/1.1\r\n"));
-        let found = cut(&asked, &head(answer), bytes)?;
-        Some((found.after_bytes, found.of_bytes))
+        let found = found(asked, answer, bytes, Framing::default())?;
+        Some((found.after_bytes, found.of_bytes?))
     }
 
     const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
@@ -167,5 +227,51 @@ mod tests {
         let kept = u64::try_from(begun.len()).unwrap();
         assert_eq!(short("GET /a", begun, kept + 1000), Some((None, 1000)));
         assert_eq!(short("GET /a", begun, kept + 1001), None);
+    }
+    #[test]
+    fn a_body_in_chunks_is_cut_where_no_empty_line_ends_it() {
+        const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let header = u64::try_from(CHUNKED.len()).unwrap();
+        let (empty, within) = (true, true);
+        for (more, ends_empty, ends_within, cut) in [
+            (0, empty, false, true),
+            (900, empty, false, false),
+            (900, false, within, true),
+            // Not seen.
+            (900, false, false, false),
+        ] {
+            let framing = Framing {
+                ends_empty,
+                ends_within,
+                ..Framing::default()
+            };
+            let found = found("GET /a", CHUNKED, header + more, framing);
+            assert_eq!(found.is_some(), cut, "{more} {framing:?}");
+            assert_eq!(found.and_then(|cut| cut.of_bytes), None);
+        }
+        let gzip = CHUNKED.replace("chunked", "gzip");
+        let framing = Framing {
+            ends_within: true,
+            ..Framing::default()
+        };
+        assert_eq!(found("GET /a", &gzip, header + 900, framing), None);
+    }
+
+    #[test]
+    fn a_long_header_was_looked_at_by_the_kernel_programs() {
+        let begun = "HTTP/1.1 200 OK\r\nContent-Length: 7\r\nX: ";
+        let looked = |announced, chunked| Framing {
+            header_bytes: 600,
+            announced,
+            chunked,
+            ends_within: true,
+            ..Framing::default()
+        };
+        let cut = |bytes, framing| found("GET /a", begun, bytes, framing);
+        assert!(cut(1599, looked(Some(1000), false)).is_some());
+        assert_eq!(cut(1600, looked(Some(1000), false)), None);
+        assert!(cut(1600, looked(None, true)).is_some());
+        // Another coding: what ends it shows in nothing.
+        assert_eq!(cut(1000, looked(None, false)), None);
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::framing::Framing;
 use crate::looks::{Descriptors, Doing, Peer, Ports, Queue};
 pub use crate::names::Lookup;
 pub use crate::own_answer::Marks;

@@ -22,6 +22,7 @@ mod facts;
 mod failures;
 mod fitting;
 mod foreign;
+pub mod framing;
 mod habits;
 mod http;
 mod joining;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::attempts::{Attempt, Attempts};
 use crate::event::Task;
 use crate::fitting::arrival;
+use crate::framing::Framing;
 use crate::http::request_line;
 use crate::joining::Answer;
 use crate::listeners::Open;
@@ -35,6 +36,8 @@ pub struct Marks {
     pub untroubled: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered_at: Option<Timestamp>,
+    #[serde(flatten)]
+    pub framing: Framing,
 }
 
 impl Marks {
@@ -48,6 +51,7 @@ impl Marks {
             undialled: marked(mark::UNDIALLED),
             unasked: marked(mark::UNASKED),
             untroubled: marked(mark::UNTROUBLED),
+            framing: Framing::of(flow),
             answered_at: (flow.answered_at != 0).then_some(Timestamp(flow.answered_at)),
         }
     }

@@ -73,8 +73,9 @@ pub struct Cut {
     /// Bytes of its body that the gateway had passed on; absent where its header is too long to tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_bytes: Option<u64>,
-    /// Bytes that its header announced.
-    pub of_bytes: u64,
+    /// Bytes that its header announced; absent where its body came in chunks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_bytes: Option<u64>,
 }
 
 /// One label for one failed answer.

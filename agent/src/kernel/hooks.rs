@@ -12,6 +12,9 @@ use aya::{Btf, Ebpf};
 use super::Options;
 use super::btf::KernelTypes;
 use super::cgroup;
+use rows::ROWS;
+
+mod rows;
 
 /// One hook, as `doctor`, the metrics and the verdicts' honesty see it.
 pub struct Hook {
@@ -58,174 +61,6 @@ enum Place {
     Connect6,
     Create,
 }
-
-const fn row(name: &'static str, place: Place, arguments: usize, without: &'static str) -> Row {
-    Row {
-        name,
-        place,
-        arguments,
-        without,
-    }
-}
-
-const ROWS: &[Row] = &[
-    row(
-        "set_state",
-        Place::Tracepoint("inet_sock_set_state"),
-        3,
-        "connections, who closed them, and listeners",
-    ),
-    row(
-        "set_state_twin",
-        Place::Tracepoint("inet_sock_set_state"),
-        3,
-        "changes of state that come while another is told of",
-    ),
-    row(
-        "destroy_sock",
-        Place::Tracepoint("tcp_destroy_sock"),
-        1,
-        "refused and reset attempts",
-    ),
-    row(
-        "destroy_sock_twin",
-        Place::Tracepoint("tcp_destroy_sock"),
-        1,
-        "refused and reset attempts that end while another is told of",
-    ),
-    row(
-        "tcp_sendmsg",
-        Place::Tracepoint("tcp_sendmsg_locked"),
-        2,
-        "failed answers and forwarded requests at their cheapest (packet_out sees them too)",
-    ),
-    row(
-        "packet_out",
-        Place::Egress,
-        0,
-        "failed answers and forwarded requests on kernels without tcp_sendmsg_locked",
-    ),
-    row(
-        "packet_in",
-        Place::Ingress,
-        0,
-        "requests as clients sent them, upstreams' first bytes, relayed errors",
-    ),
-    row(
-        "tcp_send_reset",
-        Place::Tracepoint("tcp_send_reset"),
-        2,
-        "who reset or refused, and the kernel's reason",
-    ),
-    row(
-        "tcp_send_reset_twin",
-        Place::Tracepoint("tcp_send_reset"),
-        2,
-        "resets that are sent while another is told of",
-    ),
-    row(
-        "tcp_receive_reset",
-        Place::Tracepoint("tcp_receive_reset"),
-        1,
-        "resets that arrived",
-    ),
-    row(
-        "tcp_receive_reset_twin",
-        Place::Tracepoint("tcp_receive_reset"),
-        1,
-        "resets that arrive while another is told of",
-    ),
-    row(
-        "inet_sk_error_report",
-        Place::Tracepoint("inet_sk_error_report"),
-        1,
-        "ICMP errors that arrived",
-    ),
-    row(
-        "process_exit",
-        Place::Tracepoint("sched_process_exit"),
-        1,
-        "deaths of processes",
-    ),
-    row(
-        "signal_sent",
-        Place::Tracepoint("signal_generate"),
-        3,
-        "who killed a process",
-    ),
-    row(
-        "oom_victim",
-        Place::Tracepoint("mark_victim"),
-        1,
-        "OOM kills",
-    ),
-    row(
-        "unix_ready",
-        Place::OnCall("sk_data_ready"),
-        1,
-        "UNIX upstreams: dials, requests and answers",
-    ),
-    row(
-        "unix_read",
-        Place::OnCall("sock_recv_length"),
-        3,
-        "UNIX upstreams that closed or reset",
-    ),
-    row(
-        "unix_written",
-        Place::OnCall("sock_send_length"),
-        3,
-        "requests to UNIX upstreams that had gone",
-    ),
-    row(
-        "unix_consumed",
-        Place::Tracepoint("consume_skb"),
-        1,
-        "UNIX upstreams: who dials them, dials that failed, and answers",
-    ),
-    row(
-        "call_failed",
-        Place::OnCall("sys_exit"),
-        2,
-        "why a dial failed at once: descriptors, memory, policies, UNIX sockets",
-    ),
-    row(
-        "kfree_skb",
-        Place::Tracepoint("kfree_skb"),
-        3,
-        "packets that a firewall dropped, neighbours that do not answer",
-    ),
-    row(
-        "dial4",
-        Place::Connect4,
-        0,
-        "dials over IPv4 that fail before their first packet, questions to name servers",
-    ),
-    row(
-        "dial6",
-        Place::Connect6,
-        0,
-        "dials over IPv6 that fail before their first packet, questions to name servers",
-    ),
-    row(
-        "socket_made",
-        Place::Create,
-        0,
-        "that an answer is the gateway's own: it made no socket for it, not even one that failed",
-    ),
-    row(
-        "route4",
-        Place::Tracepoint("fib_table_lookup"),
-        4,
-        "why there was no route over IPv4",
-    ),
-    row(
-        "route6",
-        Place::Tracepoint("fib6_table_lookup"),
-        4,
-        "why there was no route over IPv6",
-    ),
-];
 
 /// Attaches every row that this kernel takes; an error only where nothing could be seen at all.
 pub fn attach(
@@ -276,6 +111,10 @@ fn replace_the_cheapest(hooks: &mut [Hook]) {
 /// Two hooks see what leaves: the second is for kernels that lack the first.
 fn not_chosen(row: &Row, options: &Options, so_far: &[Hook]) -> Option<String> {
     match row.name {
+        "body_in" | "body_out" | "body_said" if !options.silent => {
+            Some("only --silent asks for it".into())
+        }
+        "body_said" if !is_attached("tcp_sendmsg", so_far) => Some("body_out sees the same".into()),
         "tcp_sendmsg" if options.force_egress => Some("packet_out was asked for instead".into()),
         "packet_out" if is_attached("tcp_sendmsg", so_far) => {
             Some("tcp_sendmsg sees the same".into())

@@ -79,6 +79,7 @@ fn messages(types: &KernelTypes, layout: &mut Layout) {
     layout.iter_offset = iterator(&["iov_offset"]);
     layout.iter_iov = iterator(&["__iov", "iov"]);
     layout.iter_count = iterator(&["count"]);
+    layout.iter_segments = iterator(&["nr_segs"]);
     layout.iter_iovec = types.value("iter_type", "ITER_IOVEC").unwrap_or(ABSENT);
     layout.iter_ubuf = types.value("iter_type", "ITER_UBUF").unwrap_or(ABSENT);
 }
