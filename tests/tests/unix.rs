@@ -124,7 +124,7 @@ fn the_path_does_not_exist() -> Result<()> {
     std::fs::remove_file(cast.path())?;
     // The pool still holds a connection.
     signal(cast.upstream.running.pid(), "KILL")?;
-    cast.upstream.running.wait(Duration::from_secs(5))?;
+    cast.upstream.running.wait(Duration::from_secs(30))?;
     cast.refuses("unix.missing")?;
     cast.end()
 }
@@ -152,7 +152,7 @@ fn a_refusal_names_who_killed_its_listener() -> Result<()> {
     }
     let mut cast = Cast::faulty(&["--share", "threads"])?;
     signal(cast.upstream.running.pid(), "KILL")?;
-    cast.upstream.running.wait(Duration::from_secs(5))?;
+    cast.upstream.running.wait(Duration::from_secs(30))?;
     let answer = cast.gateway.get("/refused")?;
     cast.watch
         .expect(&answer, "process.killed.by-user", Sure::Inferred);
