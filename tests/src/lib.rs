@@ -2,6 +2,7 @@
 
 pub mod accuracy;
 pub mod agent;
+pub mod browser;
 pub mod certificate;
 pub mod cgroup;
 pub mod client;

@@ -2,12 +2,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use probe502_tests::agent::binary;
+use probe502_tests::browser::Browser;
 use probe502_tests::client::Client;
 use probe502_tests::daemon::{Daemon, get, raw};
 use probe502_tests::nginx::{Nginx, Plan, free_port};
@@ -15,7 +15,6 @@ use probe502_tests::paths::Folder;
 use probe502_tests::running::Running;
 use probe502_tests::skip::{say, unable};
 use probe502_tests::upstream::Upstream;
-use probe502_tests::venv;
 
 const MIB: f64 = (1u32 << 20) as f64;
 /// What the agent may hold in all; what it holds from its start differs by how it was built.
@@ -347,27 +346,10 @@ fn the_live_page_shows_a_failure_as_it_happens() -> Result<()> {
     let folder = Folder::make()?;
     let gateway = nobody()?;
     let daemon = Daemon::start(&folder.path(""), &only(&gateway), &[])?;
-    let python = venv::environment("browser", &["selenium"])?.join("bin/python");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/live_page.py");
     let picture = folder.path("page.png");
-    let mut command = Command::new(python);
-    command
-        .arg(script)
-        .arg(format!("http://{}/", daemon.addr))
-        .arg(&picture);
-    let mut browser = Running::start(&mut command)?;
-    let mut asked = 0;
-    let mut order = |order: &str| -> Result<String> {
-        browser.tell(order)?;
-        asked += 1;
-        // The first line says that the page is open.
-        let answered = browser
-            .out
-            .wait_behind(asked, Duration::from_secs(60), |_| true);
-        let answered = answered.map(|line| line.text);
-        answered.with_context(|| format!("'{order}': {}", browser.err.text()))
-    };
-    order("dark").context("opening the page")?;
+    let mut browser = Browser::open(daemon.addr, &picture)?;
+    let mut order = |order: &str| browser.order(order);
+    order("dark")?;
     gateway.get("/<img/src=x/onerror=alert(1)>/\u{202e}gpj")?;
     let shown = order("shown onerror")?;
     ensure!(

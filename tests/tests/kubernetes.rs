@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use probe502_tests::agent::binary;
+use probe502_tests::browser::Browser;
 use probe502_tests::client::next_id;
 use probe502_tests::cluster::{Cluster, Manner, NODE, pod};
 use probe502_tests::container::{Container, Hierarchy, Recipe, id, unable};
@@ -98,6 +99,14 @@ fn names(daemon: &Daemon, count: u32) -> Result<()> {
     }
 }
 
+/// Whether the API server names pods, as the metrics have it.
+fn is_up(daemon: &Daemon, well: bool) -> Result<()> {
+    let up = daemon.series("probe502_kubernetes_up")?;
+    let told = up.get("").is_some_and(|up| (*up > 0.5) == well);
+    ensure!(told, "{up:?}, not {well}");
+    Ok(())
+}
+
 fn is_named(upstream: &Value, uid: &str, container: &str) -> Result<()> {
     let ending = &uid[uid.len() - 5..];
     let wanted = serde_json::json!({
@@ -147,6 +156,10 @@ fn a_pod_has_the_names_of_its_cluster_and_keeps_them_when_it_is_deleted() -> Res
             .any(|labels| labels.contains("upstream=\"shop/orders\"")),
         "{series:?}"
     );
+    let mut browser = Browser::open(daemon.addr, &folder.path("page.png"))?;
+    let story = browser.order("click /fault/close-without-answer")?;
+    let own = format!("container app of pod shop/orders-7f6c9d8b5-{}", &UID[31..]);
+    ensure!(story.contains(&own), "no '{own}' on the page: {story}");
     // A pod of this node that comes, one of another node's, and the end of ours.
     cluster.put(pod(NODE, OTHER, &id()));
     names(&daemon, 4)?;
@@ -192,10 +205,12 @@ fn an_api_server_that_is_late_or_refuses_holds_nothing_up() -> Result<()> {
     has_only_ids(&shop.fails(&daemon)?, UID, &container)?;
     cluster.behave(Manner::Well);
     names(&daemon, 2)?;
+    is_up(&daemon, true)?;
     is_named(&shop.fails(&daemon)?, UID, &container)?;
     // It may no longer ask: what it knows stays, and is said to be old.
     cluster.behave(Manner::Refuse(403));
     daemon.says("names no pods, trying again: 403 pods is forbidden")?;
+    is_up(&daemon, false)?;
     is_named(&shop.fails(&daemon)?, UID, &container)?;
     cluster.put(pod(NODE, OTHER, &id()));
     cluster.behave(Manner::Well);

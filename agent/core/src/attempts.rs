@@ -8,6 +8,7 @@ use crate::event::{Flow, How};
 use crate::http;
 use crate::recent::Recent;
 use crate::sharing::Dials;
+use crate::strangers::Strangers;
 use crate::timers::idle;
 use crate::tls;
 use crate::twins::Twins;
@@ -53,7 +54,7 @@ pub struct Attempt {
     /// The thread that let go, or that had sent the request.
     pub tid: u32,
     /// The dialled socket.
-    pub flow: Flow,
+    pub flow: Box<Flow>,
     /// The status that was heard on it, where a watched one was.
     pub relayed: Option<u16>,
     /// What was asked on it, to be compared.
@@ -218,19 +219,21 @@ fn ends_unread(flow: &Flow) -> bool {
 /// Attempts that no answer has taken yet.
 #[derive(Debug)]
 pub struct Attempts {
-    pub(crate) waiting: Recent<(Pid, u64), Attempt>,
-    /// Messages that were counted, so that one answer that is heard and then let go counts once.
-    seen: Recent<(Cookie, u32), (Pid, u64)>,
+    pub(crate) waiting: Recent<(Pid, u64), Box<Attempt>>,
+    /// Messages that were counted: one answer that is heard and then let go counts once.
+    seen: Recent<(Cookie, u32), ()>,
     /// Requests that still waited when they were told of.
     glimpses: Recent<Cookie, (Pid, u64)>,
     /// Taken by answers that may not be theirs.
-    doubted: Recent<(Pid, u64), Attempt>,
+    doubted: Recent<(Pid, u64), Box<Attempt>>,
     /// Dials that were taken.
     pub dials: Dials,
     /// Answers with one line, and what they took.
     pub twins: Twins,
     /// Those that came since they were last asked for.
     added: VecDeque<(Pid, u64)>,
+    /// The newest, until it shows whether they are a gateway's.
+    pub strange: Strangers,
     next: u64,
 }
 
@@ -239,12 +242,13 @@ impl Default for Attempts {
         let age = Duration::from_secs(180);
         Self {
             waiting: Recent::new(8192, age),
-            seen: Recent::new(16384, age),
+            seen: Recent::new(4096, age),
             glimpses: Recent::new(1024, Duration::from_secs(10)),
             doubted: Recent::new(1024, Duration::from_secs(10)),
             dials: Dials::default(),
             twins: Twins::default(),
             added: VecDeque::new(),
+            strange: Strangers::default(),
             next: 0,
         }
     }
@@ -252,7 +256,7 @@ impl Default for Attempts {
 
 impl Attempts {
     /// A gateway's task let go of a dialled connection.
-    pub fn ended(&mut self, at: Timestamp, flow: Flow) {
+    pub fn ended(&mut self, at: Timestamp, flow: Box<Flow>) {
         let Some(task) = flow.task.clone() else {
             return;
         };
@@ -277,7 +281,7 @@ impl Attempts {
                 self.added.pop_back();
                 self.glimpses.insert(at, cookie, place);
             }
-            if is_beside && self.waiting.get(&place).is_none_or(Attempt::is_weak) {
+            if is_beside && self.waiting.get(&place).is_none_or(|one| one.is_weak()) {
                 self.waiting.remove(&place);
                 self.seen.remove(&key);
             }
@@ -293,24 +297,22 @@ impl Attempts {
                 && attempt.flow.path == call.path
                 && at.since(attempt.at) <= AT_ONCE
         };
-        let found = self.of(call.task.pid).find(is_its).map(|one| one.number);
-        let key = found.map(|number| (call.task.pid, number));
+        let found = self.of(call.task.pid).find(is_its);
+        let key = found.map(|one| (one.pid, one.number));
         if let Some(attempt) = key.and_then(|key| self.waiting.get_mut(&key)) {
             attempt.flow.error = call.errno;
         }
     }
 
     /// A failed answer arrived on a dialled connection.
-    pub fn heard(&mut self, at: Timestamp, flow: Flow) {
+    pub fn heard(&mut self, at: Timestamp, flow: Box<Flow>) {
         let Some(owner) = flow.owner.clone().or_else(|| flow.task.clone()) else {
             return;
         };
         let relayed = flow.status;
+        let is_known = self.seen.get(&(flow.cookie, flow.said)).is_some();
         // In answer to a ClientHello, an answer in clear is nothing to pass on.
-        if tls::stage(&flow).is_some() {
-            return;
-        }
-        if self.seen.get(&(flow.cookie, flow.said)).is_none() {
+        if !is_known && tls::stage(&flow).is_none() {
             self.add((at, owner.pid, owner.tid), flow, relayed);
         }
     }
@@ -318,42 +320,42 @@ impl Attempts {
     /// A process's last attempts, the newest first.
     pub fn of(&self, pid: Pid) -> impl Iterator<Item = &Attempt> {
         let all = self.waiting.between((pid, 0), (pid, u64::MAX));
-        all.rev().map(|(_, attempt)| attempt).take(LATELY)
+        all.rev().map(|(_, attempt)| &**attempt).take(LATELY)
     }
 
     /// All that no answer has taken.
     pub fn all(&self) -> impl Iterator<Item = &Attempt> {
-        self.waiting.range(..).map(|(_, attempt)| attempt)
+        self.waiting.range(..).map(|(_, attempt)| &**attempt)
     }
 
     /// An answer takes it.
     pub fn spend(&mut self, pid: Pid, number: u64) -> Option<Attempt> {
-        self.waiting.remove(&(pid, number))
+        self.waiting.remove(&(pid, number)).map(|attempt| *attempt)
     }
 
     /// An answer counts it among its tries, and leaves it to whom it may belong.
     pub fn claim(&mut self, pid: Pid, number: u64) -> Option<Attempt> {
         let attempt = self.waiting.get_mut(&(pid, number))?;
         attempt.claimed = true;
-        Some(attempt.clone())
+        Some((**attempt).clone())
     }
 
     /// It was taken, and another answer may have a better claim.
     pub fn doubt(&mut self, attempt: &Attempt) {
-        self.doubted
-            .insert(attempt.at, (attempt.pid, attempt.number), attempt.clone());
+        let key = (attempt.pid, attempt.number);
+        self.doubted.insert(attempt.at, key, attempt.clone().into());
     }
 
     /// A process's attempts that were taken in doubt, the newest first.
     pub fn doubted(&self, pid: Pid) -> impl Iterator<Item = &Attempt> {
         let all = self.doubted.between((pid, 0), (pid, u64::MAX));
-        all.rev().map(|(_, attempt)| attempt).take(RIVALS)
+        all.rev().map(|(_, attempt)| &**attempt).take(RIVALS)
     }
 
     /// One that no answer has taken.
     #[must_use]
     pub fn unspent(&self, pid: Pid, number: u64) -> Option<&Attempt> {
-        self.waiting.get(&(pid, number))
+        self.waiting.get(&(pid, number)).map(|attempt| &**attempt)
     }
 
     /// Whether a message of this socket was an attempt.
@@ -365,13 +367,13 @@ impl Attempts {
     /// The next of those that came, and that no answer has taken yet.
     pub fn poll_added(&mut self) -> Option<&Attempt> {
         let key = self.added.pop_front()?;
-        self.waiting.get(&key)
+        self.unspent(key.0, key.1)
     }
 
     fn add(
         &mut self,
         (at, pid, tid): (Timestamp, Pid, u32),
-        mut flow: Flow,
+        mut flow: Box<Flow>,
         relayed: Option<u16>,
     ) -> u64 {
         // The kernel skips a hook that would run within another: what was heard tells as well.
@@ -379,9 +381,9 @@ impl Attempts {
             flow.fin_heard || flow.heard > 0 || flow.said > 0 || CONNECTED.contains(&flow.state);
         self.next += 1;
         let number = self.next;
-        self.seen
-            .insert(at, (flow.cookie, flow.said), (pid, number));
+        self.seen.insert(at, (flow.cookie, flow.said), ());
         self.added.push_back((pid, number));
+        self.strange.add(pid, number);
         let attempt = Attempt {
             number,
             at,
@@ -392,7 +394,7 @@ impl Attempts {
             relayed,
             claimed: false,
         };
-        self.waiting.insert(at, (pid, number), attempt);
+        self.waiting.insert(at, (pid, number), Box::new(attempt));
         number
     }
 }

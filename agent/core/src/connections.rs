@@ -1,6 +1,7 @@
 //! What happened lately to connections: ends and answers, found by both ends' sequence numbers, or by
 //! their addresses where those are not known.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -18,12 +19,22 @@ const MEMORY: Duration = Duration::from_secs(600);
 type Numbers = (u32, u32);
 
 /// What names a connection at both of its ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Name {
     /// Its initial sequence numbers, the dialling end's first: no translation changes them.
     Numbers(u32, u32),
     /// Its addresses, the dialled one first.
     Ends(SocketAddr, SocketAddr),
+}
+
+impl Name {
+    /// A number in its place, where many are remembered: it takes a ninth of the room.
+    #[must_use]
+    pub fn short(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 /// The names of a connection, from its dialling end.
@@ -66,11 +77,11 @@ pub struct OtherEnd {
 #[derive(Debug)]
 pub struct Connections {
     /// By (remote, local): translation changes only the second as the upstream sees it.
-    ends: Recent<(SocketAddr, SocketAddr, Timestamp, Cookie), Flow>,
+    ends: Recent<(SocketAddr, SocketAddr, Timestamp, Cookie), Box<Flow>>,
     /// The same by their numbers.
     numbered: Recent<Numbers, (SocketAddr, SocketAddr, Timestamp, Cookie)>,
     /// Failed answers, with their sockets.
-    answers: Recent<(Name, Timestamp), Cookie>,
+    answers: Recent<(u64, Timestamp), Cookie>,
 }
 
 impl Default for Connections {
@@ -78,7 +89,7 @@ impl Default for Connections {
         Self {
             ends: Recent::new(4096, MEMORY),
             numbered: Recent::new(4096, MEMORY),
-            answers: Recent::new(8192, Duration::from_secs(60)),
+            answers: Recent::new(4096, Duration::from_secs(60)),
         }
     }
 }
@@ -91,7 +102,7 @@ impl Connections {
     }
 
     /// An accepted connection was let go.
-    pub fn end(&mut self, at: Timestamp, mut flow: Flow) {
+    pub fn end(&mut self, at: Timestamp, mut flow: Box<Flow>) {
         // Only the dialling end's bytes are judged.
         (flow.said_head, flow.heard_head) = Default::default();
         let place = (flow.remote, flow.local, at, flow.cookie);
@@ -104,7 +115,7 @@ impl Connections {
     /// A failed answer left.
     pub fn answered(&mut self, at: Timestamp, flow: &Flow) {
         for name in names_of_accepted(flow) {
-            self.answers.insert(at, (name, at), flow.cookie);
+            self.answers.insert(at, (name.short(), at), flow.cookie);
         }
     }
 
@@ -115,6 +126,7 @@ impl Connections {
         let until = around.plus(Duration::from_secs(1));
         let mut named = names_of_dialled(dialled).into_iter();
         named.find_map(|name| {
+            let name = name.short();
             let mut near = self.answers.between((name, from), (name, until));
             let ((_, at), cookie) = near.next_back()?;
             Some((*at, *cookie))
@@ -155,7 +167,7 @@ impl Connections {
             if fits && better {
                 found = Some(OtherEnd {
                     at: *at,
-                    flow: flow.clone(),
+                    flow: (**flow).clone(),
                     translated,
                 });
             }
@@ -169,7 +181,7 @@ impl Connections {
             .get(&numbers(dialled.isn, dialled.peer_isn)?)?;
         Some(OtherEnd {
             at: place.2,
-            flow: self.ends.get(place)?.clone(),
+            flow: (**self.ends.get(place)?).clone(),
             translated: false,
         })
     }
@@ -195,7 +207,7 @@ impl Connections {
         let ((_, _, at, _), flow) = near.next()?;
         let end = OtherEnd {
             at: *at,
-            flow: flow.clone(),
+            flow: (**flow).clone(),
             translated: true,
         };
         near.next().is_none().then_some(end)

@@ -11,10 +11,10 @@ use crate::asking::{Asking, Wish};
 use crate::attempts::Attempts;
 use crate::body;
 use crate::clock::Clock;
-use crate::connections::{Name, names_of_dialled};
+use crate::connections::names_of_dialled;
 use crate::diagnose::diagnose;
 use crate::ends::{cut, is_silent, role};
-use crate::event::{Death, Event, Fact, Flow, Role, Task};
+use crate::event::{Death, Event, Fact, Flow, Role};
 use crate::evidence::Evidence;
 use crate::habits::Habits;
 use crate::joining::{Answer, Joined, join_at_once, join_late};
@@ -23,6 +23,7 @@ use crate::notice::Notice;
 use crate::recent::Recent;
 pub use crate::settings::Settings;
 use crate::stories::Stories;
+use crate::strangers;
 use crate::telling::tell;
 use crate::twins::contest;
 use crate::units::{Pid, Timestamp};
@@ -58,7 +59,7 @@ pub struct Correlator {
     gateways: Recent<Pid, ()>,
     habits: Habits,
     /// Who heard a failed answer on which connection.
-    hearers: Recent<Name, (Timestamp, Task)>,
+    hearers: Recent<u64, (Timestamp, Pid)>,
     asking: Asking,
     verdicts: VecDeque<Verdict>,
     stories: Stories,
@@ -79,7 +80,7 @@ impl Correlator {
             last_answers: Recent::new(4096, hour),
             gateways: Recent::new(1024, hour),
             habits: Habits::default(),
-            hearers: Recent::new(8192, Duration::from_secs(60)),
+            hearers: Recent::new(4096, Duration::from_secs(60)),
             asking: Asking::default(),
             verdicts: VecDeque::new(),
             stories: Stories::default(),
@@ -140,6 +141,7 @@ impl Correlator {
             Fact::Tick => self.handle_timeout(at),
         }
         self.stories.follow(&mut self.attempts);
+        strangers::forget(&mut self.attempts, &self.gateways, &self.memory);
     }
 
     /// Lets time pass: judges what has waited long enough.
@@ -201,13 +203,13 @@ impl Correlator {
     }
 
     /// A connection that began before the senses were complete is as old as they are.
-    fn dated(&self, mut flow: Flow) -> Flow {
+    fn dated(&self, mut flow: Box<Flow>) -> Box<Flow> {
         let opened = flow.opened_at;
         flow.late |= opened.is_some_and(|opened| self.memory.is_before(opened));
         flow
     }
 
-    fn answered(&mut self, at: Timestamp, flow: Flow) {
+    fn answered(&mut self, at: Timestamp, flow: Box<Flow>) {
         if let Some(status) = flow.status {
             self.failed(at, flow, (Kind::Answer, status, None));
         }
@@ -216,7 +218,7 @@ impl Correlator {
     fn failed(
         &mut self,
         at: Timestamp,
-        mut flow: Flow,
+        mut flow: Box<Flow>,
         (kind, status, cut): (Kind, u16, Option<Cut>),
     ) {
         let Some(task) = flow.task.clone() else {
@@ -262,7 +264,7 @@ impl Correlator {
         }
     }
 
-    fn ended(&mut self, at: Timestamp, flow: Flow) {
+    fn ended(&mut self, at: Timestamp, flow: Box<Flow>) {
         if flow.role == Role::Accepted && body::is_whole(&flow) {
             return;
         }
@@ -291,12 +293,12 @@ impl Correlator {
         }
     }
 
-    fn heard(&mut self, at: Timestamp, flow: Flow) {
+    fn heard(&mut self, at: Timestamp, flow: Box<Flow>) {
         self.dialled(at, &flow);
         if let Some(owner) = flow.owner.as_ref().or(flow.task.as_ref()) {
             self.asking.about(at, owner, &self.memory.processes);
             for name in names_of_dialled(&flow) {
-                self.hearers.insert(at, name, (at, owner.clone()));
+                self.hearers.insert(at, name.short(), (at, owner.pid));
             }
         }
         self.attempts.heard(at, flow);

@@ -98,9 +98,9 @@ impl Decoder {
             }
             kind::DROP => Fact::Drop(self.dropped(&record(header.kind, bytes)?)),
             kind::OVERFLOW => Fact::Overflow(overflow(&record(header.kind, bytes)?)),
-            kind::UNIX_ENDED => Fact::Ended(unix::flow(&record(header.kind, bytes)?)?),
-            kind::UNIX_HEARD => Fact::Heard(unix::flow(&record(header.kind, bytes)?)?),
-            kind::UNIX_DIAL => Fact::Ended(unix::dial(&record(header.kind, bytes)?)?),
+            kind::UNIX_ENDED => Fact::Ended(unix::flow(&record(header.kind, bytes)?)?.into()),
+            kind::UNIX_HEARD => Fact::Heard(unix::flow(&record(header.kind, bytes)?)?.into()),
+            kind::UNIX_DIAL => Fact::Ended(unix::dial(&record(header.kind, bytes)?)?.into()),
             kind::UNIX_DIALLER => {
                 let dialler: records::UnixDialler = record(header.kind, bytes)?;
                 let pid = Pid(dialler.pid);
@@ -190,8 +190,8 @@ fn checked(flow: records::Flow) -> Result<records::Flow, DecodeError> {
     Ok(flow)
 }
 
-fn flow(bytes: &[u8]) -> Result<Flow, DecodeError> {
-    told(&checked(record(kind::ANSWERED, bytes)?)?)
+fn flow(bytes: &[u8]) -> Result<Box<Flow>, DecodeError> {
+    told(&checked(record(kind::ANSWERED, bytes)?)?).map(Box::new)
 }
 
 fn set(flow: &records::Flow, bit: u16) -> bool {

@@ -30,11 +30,11 @@ pub struct Event {
 #[serde(tag = "fact", rename_all = "kebab-case")]
 pub enum Fact {
     /// A gateway's failed answer left on an accepted connection.
-    Answered(Flow),
+    Answered(Box<Flow>),
     /// A task let go of a connection.
-    Ended(Flow),
+    Ended(Box<Flow>),
     /// A failed answer arrived on a dialled connection.
-    Heard(Flow),
+    Heard(Box<Flow>),
     /// This host sent a RST.
     Reset(Reset),
     /// A listener opened.

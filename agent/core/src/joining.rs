@@ -30,7 +30,7 @@ pub struct Answer {
     /// Who sent it.
     pub task: Task,
     /// The connection that it left on.
-    pub flow: Flow,
+    pub flow: Box<Flow>,
     /// What the client got.
     pub kind: Kind,
     /// Its status; 0 where there was none.

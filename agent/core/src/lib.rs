@@ -53,6 +53,7 @@ mod sharing;
 mod stalled;
 mod stories;
 pub mod story;
+mod strangers;
 mod telling;
 mod timers;
 mod tls;

@@ -34,7 +34,8 @@ struct Pending {
     pid: Pid,
     cookie: Cookie,
     before: Cookie,
-    rescue: Option<(Timestamp, Flow)>,
+    /// Few are rescued, and a connection is large.
+    rescue: Option<Box<(Timestamp, Flow)>>,
 }
 
 /// Attempts in wait of an answer, and the tries that rescued them.
@@ -77,7 +78,7 @@ impl Nears {
                 return;
             };
             failed = pending.before;
-            pending.rescue = Some((at, by.clone()));
+            pending.rescue = Some(Box::new((at, by.clone())));
             let key = (at.plus(RESCUED), key.1);
             self.places.insert(pending.cookie, key);
             self.waiting.insert(key, pending);
@@ -109,13 +110,13 @@ impl Nears {
             let Some(attempt) = attempts.unspent(pending.pid, key.1) else {
                 continue;
             };
-            let rescue = pending.rescue.clone().filter(|(_, by)| {
+            let rescue = pending.rescue.as_deref().filter(|(_, by)| {
                 may_rescue(&attempt.flow, by) && !attempts.has_failed(by.cookie, by.said)
             });
             let last = attempt.at.plus(PATIENCE);
             if rescue.is_some() {
                 let spent = attempts.spend(pending.pid, key.1);
-                told.extend(spent.and_then(|attempt| near_miss(attempt, rescue, memory)));
+                told.extend(spent.and_then(|attempt| near_miss(attempt, rescue.cloned(), memory)));
             } else if last > key.0 {
                 // The try that seemed to rescue it failed as well.
                 let pending = Pending {

@@ -66,7 +66,7 @@ pub fn unconnected(evidence: &Evidence, attempt: &Attempt) -> Option<Judgement> 
 /// An earlier try of the same request at the same place that the network answered with an error: routers
 /// limit how many they send (RFC 1812, 4.3.2.8), so the next try may hear nothing.
 fn told_before<'a>(evidence: &'a Evidence, attempt: &Attempt) -> Option<&'a Flow> {
-    let earlier = evidence.joined.attempts.iter().map(|one| &one.flow);
+    let earlier = evidence.joined.attempts.iter().map(|one| &*one.flow);
     let told = |flow: &&Flow| flow.icmp_origin != 0 && flow.target() == attempt.flow.target();
     earlier.rev().find(told)
 }
@@ -198,7 +198,7 @@ fn unheard(_: &Evidence, attempt: &Attempt) -> String {
 }
 
 fn icmp(evidence: &Evidence, attempt: &Attempt) -> String {
-    let own = Some(&attempt.flow).filter(|flow| flow.icmp_origin != 0);
+    let own = Some(&*attempt.flow).filter(|flow| flow.icmp_origin != 0);
     let told = own.or_else(|| told_before(evidence, attempt));
     let flow = told.unwrap_or(&attempt.flow);
     let version = if flow.icmp_origin == 3 { "v6" } else { "" };

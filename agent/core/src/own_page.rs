@@ -6,7 +6,7 @@ use crate::units::{Errno, Head};
 /// Whether it is the head of a gateway's own page for a request that it had no server for.
 #[must_use]
 pub fn is_for_want_of_a_server(head: &Head) -> bool {
-    let text = String::from_utf8_lossy(&head.0);
+    let text = head.text();
     let first = text.split("\r\n").next().unwrap_or_default();
     let Some((_, status)) = first.split_once(' ') else {
         return false;
@@ -40,7 +40,7 @@ pub enum Word {
 /// Squid 5.7 says `ERR_READ_ERROR 0` where all its peers are dead.
 #[must_use]
 pub fn word(head: &Head) -> Option<Word> {
-    let text = String::from_utf8_lossy(&head.0);
+    let text = head.text();
     let (name, errno) = field(&text, "x-squid-error")?.split_once(' ')?;
     let errno = errno.trim_end().parse().ok()?;
     Some(match (name, errno) {

@@ -20,7 +20,8 @@ const MEMORY: Duration = Duration::from_secs(600);
 const REACH: u32 = 1 << 20;
 
 type Place = (SocketAddr, Timestamp, u64);
-type Numbered = Recent<(u32, Timestamp, u64), Place>;
+/// The rest of the place is in the key.
+type Numbered = Recent<(u32, Timestamp, u64), SocketAddr>;
 
 /// A packet that reached a listener whose accept queue was full.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,10 +61,10 @@ pub struct Packets {
 impl Default for Packets {
     fn default() -> Self {
         Self {
-            resets: Recent::new(6144, MEMORY),
+            resets: Recent::new(4096, MEMORY),
             drops: Recent::new(4096, MEMORY),
             overflows: Recent::new(4096, MEMORY),
-            reset_numbers: Recent::new(6144, MEMORY),
+            reset_numbers: Recent::new(4096, MEMORY),
             drop_numbers: Recent::new(4096, MEMORY),
             overflow_numbers: Recent::new(4096, MEMORY),
             drop_acknowledged: Recent::new(4096, MEMORY),
@@ -226,7 +227,7 @@ impl Packets {
         };
         let found: Vec<Place> = range(one)
             .chain(range(other))
-            .map(|(_, place)| *place)
+            .map(|((_, at, number), address)| (*address, *at, *number))
             .filter(|(_, at, _)| first != 0 && *at >= from && *at <= until)
             .collect();
         found.into_iter()
@@ -236,7 +237,7 @@ impl Packets {
 /// A number of 0 is none.
 fn note(numbers: &mut Numbered, number: u32, place: Place) {
     if number != 0 {
-        numbers.insert(place.1, (number, place.1, place.2), place);
+        numbers.insert(place.1, (number, place.1, place.2), place.0);
     }
 }
 

@@ -34,8 +34,9 @@ impl<K: Ord + Clone, V> Recent<K, V> {
     pub fn insert(&mut self, at: Timestamp, key: K, value: V) {
         self.next += 1;
         self.entries.insert(key.clone(), (self.next, value));
-        self.order.push_back((at, self.next, key));
+        // Before it takes its place: a queue with one place too many takes twice the room.
         self.shrink(at);
+        self.order.push_back((at, self.next, key));
     }
 
     /// What the key holds.
@@ -126,6 +127,15 @@ mod tests {
         recent.insert(Timestamp(15), 3, 0);
         assert_eq!(keys(&recent), [1, 3]);
         assert_eq!(recent.get(&1), Some(&7));
+    }
+
+    #[test]
+    fn a_full_one_takes_no_more_room() {
+        let mut recent = Recent::new(64, Duration::MAX);
+        for key in 0..1000 {
+            recent.insert(Timestamp(0), key, 0);
+        }
+        assert_eq!((recent.held().0, recent.order.capacity()), (64, 64));
     }
 
     #[test]

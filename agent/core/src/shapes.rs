@@ -26,7 +26,7 @@ impl Shape {
     /// Of an answer that begins so.
     #[must_use]
     pub fn of(status: u16, head: &Head) -> Self {
-        let text = String::from_utf8_lossy(&head.0);
+        let text = head.text();
         let length = field(&text, "content-length").and_then(|value| value.parse().ok());
         Self { status, length }
     }

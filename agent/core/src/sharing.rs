@@ -13,7 +13,7 @@ use crate::verdict::Join;
 /// Dials that failed and that answers took, for the answers that failed by them as well.
 #[derive(Debug)]
 pub struct Dials {
-    taken: Recent<(Pid, u32, u64), Attempt>,
+    taken: Recent<(Pid, u32, u64), Box<Attempt>>,
 }
 
 impl Default for Dials {
@@ -28,13 +28,13 @@ impl Dials {
     /// An answer took it.
     pub fn keep(&mut self, dial: &Attempt) {
         let key = (dial.pid, dial.tid, dial.number);
-        self.taken.insert(dial.at, key, dial.clone());
+        self.taken.insert(dial.at, key, Box::new(dial.clone()));
     }
 
     /// Those of a thread, the newest first.
     fn of(&self, pid: Pid, tid: u32) -> impl Iterator<Item = &Attempt> {
         let all = self.taken.between((pid, tid, 0), (pid, tid, u64::MAX));
-        all.rev().map(|(_, dial)| dial).take(SHARED)
+        all.rev().map(|(_, dial)| &**dial).take(SHARED)
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Twins {
     given: Recent<(Pid, u64, u64), Span>,
     /// By thread, and by when they began to leave.
     begun: Recent<(u32, Timestamp), u64>,
-    taken: Recent<(Pid, u64), Attempt>,
+    taken: Recent<(Pid, u64), Box<Attempt>>,
     next: u64,
 }
 
@@ -64,7 +64,7 @@ impl Twins {
     pub fn take(&mut self, answer: &Answer, attempt: &Attempt) {
         if !answer.manner.orderly {
             let key = (attempt.pid, attempt.number);
-            self.taken.insert(answer.at, key, attempt.clone());
+            self.taken.insert(answer.at, key, Box::new(attempt.clone()));
         }
     }
 
@@ -95,7 +95,7 @@ impl Twins {
 
     fn taken(&self, pid: Pid) -> impl Iterator<Item = &Attempt> {
         let all = self.taken.between((pid, 0), (pid, u64::MAX));
-        all.rev().map(|(_, attempt)| attempt)
+        all.rev().map(|(_, attempt)| &**attempt)
     }
 }
 

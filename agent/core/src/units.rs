@@ -1,5 +1,7 @@
 //! Newtypes for units and ids, so that no raw number travels past the door.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
@@ -76,6 +78,17 @@ pub struct Errno(pub u16);
 /// The first bytes of a message; in text as ASCII with `\xNN`, `\r`, `\n` and `\\` escapes.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Head(pub Vec<u8>);
+
+impl Head {
+    /// As text, whatever is none replaced. Nearly all is, which is quickly seen.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        match str::from_utf8(&self.0) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(&self.0),
+        }
+    }
+}
 
 impl std::fmt::Display for Head {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -207,7 +207,7 @@ pub fn other_end(attempt: &Attempt, processes: &Processes) -> Option<OtherEnd> {
         error: Errno(0),
         said_head: crate::units::Head::default(),
         heard_head: crate::units::Head::default(),
-        ..flow.clone()
+        ..(**flow).clone()
     };
     Some(OtherEnd {
         at,

@@ -115,6 +115,12 @@ impl Metrics {
             .set(i64::from(attached));
     }
 
+    /// Whether the cluster's API server names pods.
+    pub fn kubernetes(&self, well: bool) {
+        let up = self.own.kubernetes.with_label_values::<&str>(&[]);
+        up.set(i64::from(well));
+    }
+
     /// The kernel's own counts so far.
     pub fn events(&self, kind: &str, count: u64) {
         raise(&self.own.events, kind, count);

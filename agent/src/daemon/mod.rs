@@ -10,7 +10,6 @@ mod serve;
 pub mod settings;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -138,6 +137,7 @@ impl Daemon {
             self.notice(&notice);
         }
         for word in self.live.words() {
+            self.metrics.kubernetes(word.well);
             match word.well {
                 true => info!("{}", word.text),
                 false => warn!("{}", word.text),
@@ -153,6 +153,7 @@ impl Daemon {
 
     fn tell(&mut self, verdicts: &[Verdict]) {
         let now = kernel::now();
+        let mut rows = Vec::new();
         for verdict in verdicts {
             if !self.filter.passes(verdict) {
                 continue;
@@ -162,19 +163,17 @@ impl Daemon {
                 .verdict(verdict, Duration::from_nanos(after).as_secs_f64());
             self.told += 1;
             debug!("{} {} {}", verdict.status, verdict.cause, verdict.sentence);
-            self.keep(verdict);
+            match history::Row::of(verdict) {
+                Ok(row) => {
+                    self.feed.verdict(verdict, row.json());
+                    rows.extend(self.history.is_some().then_some(row));
+                }
+                // Its fields are numbers and text: there is nothing in it that JSON cannot hold.
+                Err(problem) => error!("a verdict cannot be written as JSON: {problem}"),
+            }
         }
-    }
-
-    fn keep(&mut self, verdict: &Verdict) {
-        let row = match history::Row::of(verdict) {
-            Ok(row) => row,
-            // Its fields are numbers and text: there is nothing in it that JSON cannot hold.
-            Err(problem) => return error!("a verdict cannot be written as JSON: {problem}"),
-        };
-        self.feed.verdict(verdict, Arc::from(row.json()));
         if let Some(history) = &self.history {
-            history.keep(row);
+            history.keep(rows);
         }
     }
 

@@ -7,6 +7,8 @@ mod writer;
 pub use reader::{Reader, Search};
 pub use writer::{Bounds, Writer};
 
+use std::sync::Arc;
+
 use probe502_core::verdict::{Upstream, Verdict};
 
 /// Where the packages keep it.
@@ -24,7 +26,7 @@ pub struct Row {
     cause: &'static str,
     upstream: Option<String>,
     gateway: String,
-    json: String,
+    json: Arc<str>,
 }
 
 impl Row {
@@ -37,13 +39,21 @@ impl Row {
             cause: verdict.cause.id(),
             upstream: verdict.upstream.as_ref().map(called),
             gateway: verdict.gateway.who.comm.clone(),
-            json: serde_json::to_string(verdict)?,
+            json: serde_json::to_string(verdict)?.into(),
         })
     }
 
     /// The whole.
-    pub fn json(&self) -> &str {
-        &self.json
+    pub fn json(&self) -> Arc<str> {
+        Arc::clone(&self.json)
+    }
+
+    /// The memory that it takes, about.
+    fn bytes(&self) -> usize {
+        let texts = [&self.id, &self.time, &self.gateway];
+        let texts: usize = texts.into_iter().map(String::len).sum();
+        let upstream = self.upstream.as_ref().map_or(0, String::len);
+        size_of::<Self>() + texts + upstream + self.json.len()
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,14 @@ use super::Row;
 use super::store::{Store, Trouble, trouble};
 use crate::clock;
 
-/// Rows on their way to the thread: some seconds of a storm.
-const ON_THE_WAY: usize = 16 * 1024;
-/// Rows that wait while nothing can be written; past it the oldest leave, and are counted.
-const WAITING: usize = 16 * 1024;
+/// Bytes of rows on their way to the thread: some 1,000 verdicts. Past it what comes is counted as dropped.
+const ON_THE_WAY: usize = 1 << 20;
+/// Loads on their way: each turn of the loop sends one.
+const LOADS: usize = 1024;
+/// Bytes of rows that wait while nothing can be written; past it the oldest leave, and are counted.
+const WAITING: usize = 2 << 20;
+/// Where so many wait, they are written before more is taken in.
+const PLENTY: usize = 256;
 /// So many are one transaction: it must fit into what is kept free on a full disk.
 const AT_ONCE: usize = 64;
 /// Verdicts are on disk so soon.
@@ -62,13 +66,14 @@ pub struct Bounds {
 }
 
 enum Order {
-    Keep(Box<Row>),
+    Keep(Vec<Row>),
     Bound(Bounds),
 }
 
 /// Hands rows to the thread; dropping it writes what waits and ends the thread.
 pub struct Writer {
     orders: Option<SyncSender<Order>>,
+    on_the_way: Arc<AtomicUsize>,
     counts: Arc<Counts>,
     thread: Option<JoinHandle<()>>,
 }
@@ -87,14 +92,17 @@ impl Writer {
                 return Err(anyhow::Error::new(error).context(problem));
             }
         };
-        let (orders, inbox) = sync_channel(ON_THE_WAY);
+        let (orders, inbox) = sync_channel(LOADS);
+        let on_the_way = Arc::new(AtomicUsize::new(0));
         let counts = Arc::new(Counts::default());
         let work = Work {
             path,
             store,
             bounds,
             counts: Arc::clone(&counts),
+            on_the_way: Arc::clone(&on_the_way),
             waiting: VecDeque::new(),
+            held: 0,
             tidied: Instant::now(),
             rests_until: None,
         };
@@ -104,19 +112,26 @@ impl Writer {
             .context("cannot start the thread that writes the history")?;
         Ok(Self {
             orders: Some(orders),
+            on_the_way,
             counts,
             thread: Some(thread),
         })
     }
 
-    /// Keeps a row, soon. Never waits: where the thread is too far behind, the row is counted as dropped.
-    pub fn keep(&self, row: Row) {
-        let sent = self
-            .orders
-            .as_ref()
-            .map(|orders| orders.try_send(Order::Keep(Box::new(row))));
-        if let Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) = sent {
-            self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+    /// Keeps rows, soon. Never waits: where the thread is too far behind, they are counted as dropped.
+    /// All of a turn go at once: each sending wakes the thread, which costs more than a row.
+    pub fn keep(&self, rows: Vec<Row>) {
+        let (count, bytes) = (rows.len(), bytes(&rows));
+        if count == 0 {
+            return;
+        }
+        let ahead = self.on_the_way.fetch_add(bytes, Ordering::Relaxed);
+        let orders = self.orders.as_ref().filter(|_| ahead < ON_THE_WAY);
+        let sent = orders.map(|orders| orders.try_send(Order::Keep(rows)));
+        if !matches!(sent, Some(Ok(()))) {
+            self.on_the_way.fetch_sub(bytes, Ordering::Relaxed);
+            let count = count as u64;
+            self.counts.dropped.fetch_add(count, Ordering::Relaxed);
         }
     }
 
@@ -141,6 +156,10 @@ impl Drop for Writer {
             _ = thread.join();
         }
     }
+}
+
+fn bytes(rows: &[Row]) -> usize {
+    rows.iter().map(Row::bytes).sum()
 }
 
 fn open(path: &Path) -> rusqlite::Result<Store> {
@@ -169,7 +188,10 @@ struct Work {
     store: Option<Store>,
     bounds: Bounds,
     counts: Arc<Counts>,
+    on_the_way: Arc<AtomicUsize>,
     waiting: VecDeque<Row>,
+    /// Bytes of those that wait.
+    held: usize,
     tidied: Instant,
     rests_until: Option<Instant>,
 }
@@ -195,12 +217,15 @@ impl Work {
         }
     }
 
-    /// Takes orders for a beat; whether no more will come.
+    /// Takes orders for a beat, or until many wait; whether no more will come.
     fn listen(&mut self, inbox: &Receiver<Order>) -> bool {
         let end = Instant::now() + BEAT;
         loop {
+            if self.waiting.len() >= PLENTY && self.rests_until.is_none() {
+                return false;
+            }
             match inbox.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(Order::Keep(row)) => self.put(*row),
+                Ok(Order::Keep(rows)) => self.put(rows),
                 Ok(Order::Bound(bounds)) => {
                     self.bounds = bounds;
                     self.tidy();
@@ -211,12 +236,17 @@ impl Work {
         }
     }
 
-    fn put(&mut self, row: Row) {
-        if self.waiting.len() >= WAITING {
-            self.waiting.pop_front();
+    fn put(&mut self, rows: Vec<Row>) {
+        let more = bytes(&rows);
+        self.on_the_way.fetch_sub(more, Ordering::Relaxed);
+        self.held += more;
+        self.waiting.extend(rows);
+        while self.held > WAITING
+            && let Some(oldest) = self.waiting.pop_front()
+        {
+            self.held -= oldest.bytes();
             self.counts.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        self.waiting.push_back(row);
     }
 
     fn write(&mut self) {
@@ -240,7 +270,11 @@ impl Work {
         };
         let count = self.waiting.len().min(AT_ONCE);
         store.write(&self.waiting.make_contiguous()[..count])?;
-        self.waiting.drain(..count);
+        self.held -= self
+            .waiting
+            .drain(..count)
+            .map(|row| row.bytes())
+            .sum::<usize>();
         self.counts
             .written
             .fetch_add(count as u64, Ordering::Relaxed);
@@ -276,7 +310,7 @@ impl Work {
 
     fn rest(&mut self, error: &rusqlite::Error) {
         if self.rests_until.is_none() {
-            error!("the history cannot be written ({error}); verdicts wait, up to {WAITING}");
+            error!("the history cannot be written ({error}); the newest verdicts wait");
         }
         self.rests_until = Some(Instant::now() + AGAIN);
     }

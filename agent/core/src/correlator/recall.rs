@@ -22,7 +22,7 @@ impl Correlator {
     /// An answer that waits. What was said is not kept: many wait at once.
     pub(super) fn answer(
         &self,
-        (at, task, flow): (Timestamp, Task, Flow),
+        (at, task, flow): (Timestamp, Task, Box<Flow>),
         said: &Head,
         (kind, status, cut): (Kind, u16, Option<Cut>),
     ) -> Answer {
@@ -123,14 +123,14 @@ impl Correlator {
     /// An upstream that answers an error to a gateway on this host: the gateway's answer counts.
     pub(super) fn is_upstreams_own(&self, answer: &Answer) -> bool {
         let mut names = names_of_accepted(&answer.flow).into_iter();
-        let Some((heard, hearer)) = names.find_map(|name| self.hearers.get(&name)) else {
+        let Some((heard, hearer)) = names.find_map(|name| self.hearers.get(&name.short())) else {
             return false;
         };
         let near = Duration::from_secs(1);
         let is_this = heard.since(answer.at) <= near && answer.at.since(*heard) <= near;
         // Whoever never answers so itself is a client, though it may listen for others.
-        let is_gateway = self.gateways.get(&hearer.pid).is_some();
-        is_this && hearer.pid != answer.task.pid && is_gateway
+        let is_gateway = self.gateways.get(hearer).is_some();
+        is_this && *hearer != answer.task.pid && is_gateway
     }
 
     /// Who takes its twin's attempt would teach what is not so.

@@ -148,13 +148,31 @@ impl Blanks {
     #[must_use]
     pub fn fill(&self, words: &str) -> String {
         let error = error(self.errno);
-        words
-            .replace("{address}", &self.address)
-            .replace("{errno}", &self.errno.to_string())
-            .replace("{error}", error)
-            .replace("{error_}", &error.replace(' ', "_"))
-            .replace("{lower}", &error.to_lowercase())
+        let mut filled = String::with_capacity(words.len() + self.address.len());
+        let mut rest = words;
+        while let Some((before, blank, behind)) = next(rest) {
+            filled.push_str(before);
+            match blank {
+                "address" => filled.push_str(&self.address),
+                "errno" => filled.push_str(&self.errno.to_string()),
+                "error" => filled.push_str(error),
+                "error_" => filled.push_str(&error.replace(' ', "_")),
+                "lower" => filled.push_str(&error.to_lowercase()),
+                // No blank of ours.
+                other => filled.extend(["{", other, "}"]),
+            }
+            rest = behind;
+        }
+        filled.push_str(rest);
+        filled
     }
+}
+
+/// What stands before the next pair of braces, within it and behind it.
+fn next(words: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = words.split_once('{')?;
+    let (blank, behind) = rest.split_once('}')?;
+    Some((before, blank, behind))
 }
 
 /// The C library's words for the errors that `connect(2)` and `socket(2)` give (glibc, strerror(3)).

@@ -60,6 +60,8 @@ pub struct Told {
 pub struct Own {
     pub deaths: IntCounterVec,
     pub hooks: IntGaugeVec,
+    /// It has its value from the first word on.
+    pub kubernetes: IntGaugeVec,
     pub events: IntCounterVec,
     pub lost: IntCounterVec,
     pub tracked: IntGaugeVec,
@@ -159,6 +161,16 @@ impl Own {
                 "probe502_hook_attached",
                 "1 where this hook is attached, or waits until it is needed",
                 "hook",
+            )?,
+            kubernetes: put(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "probe502_kubernetes_up",
+                        "1 while the API server names this node's pods, 0 while it is tried again",
+                    ),
+                    &[],
+                )?,
             )?,
             events: counters(
                 "probe502_events_total",

@@ -61,6 +61,7 @@ fn worst() -> Metrics {
     metrics.lost("ring", 1);
     metrics.tracked("attempts", (1, 2));
     metrics.history("written", 1);
+    metrics.kubernetes(true);
     metrics
 }
 
