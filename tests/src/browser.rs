@@ -39,7 +39,8 @@ impl Browser {
     }
 
     fn hear(&mut self, order: &str) -> Result<String> {
-        let patience = Duration::from_secs(60);
+        // A browser takes its time to start beside other work; what the product takes is measured in the page.
+        let patience = Duration::from_secs(180);
         let line = self.process.out.wait_behind(self.asked, patience, |_| true);
         line.map(|line| line.text)
             .with_context(|| format!("'{order}': {}", self.process.err.text()))

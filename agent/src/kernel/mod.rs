@@ -53,8 +53,8 @@ pub struct Options {
 /// The ring buffer's usual size: some 9,000 records of connections between two reads.
 pub const RING: u32 = 8 << 20;
 
-/// The daemon's: some 1,100. The kernel maps a ring twice, and all of it counts as resident memory.
-pub const SMALL_RING: u32 = 1 << 20;
+/// The daemon's: some 2,200. The kernel maps a ring twice, and all of it counts as resident memory.
+pub const SMALL_RING: u32 = 2 << 20;
 
 /// Whether a ring buffer can have so many bytes: a power of two, and whole pages (`bpf(2)`).
 pub fn ring_of(bytes: u32) -> Result<u32, String> {

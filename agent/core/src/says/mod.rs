@@ -158,7 +158,8 @@ impl Blanks {
                 "error" => filled.push_str(error),
                 "error_" => filled.push_str(&error.replace(' ', "_")),
                 "lower" => filled.push_str(&error.to_lowercase()),
-                // No blank of ours.
+                // Braces of the gateway's own.
+                "" => filled.push('}'),
                 other => filled.extend(["{", other, "}"]),
             }
             rest = behind;
@@ -168,10 +169,11 @@ impl Blanks {
     }
 }
 
-/// What stands before the next pair of braces, within it and behind it.
+/// What stands before the next innermost pair of braces, within it and behind it; nothing within a brace that
+/// closes no pair.
 fn next(words: &str) -> Option<(&str, &str, &str)> {
-    let (before, rest) = words.split_once('{')?;
-    let (blank, behind) = rest.split_once('}')?;
+    let (opened, behind) = words.split_once('}')?;
+    let (before, blank) = opened.rsplit_once('{').unwrap_or((opened, ""));
     Some((before, blank, behind))
 }
 
