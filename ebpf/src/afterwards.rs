@@ -8,6 +8,7 @@ use crate::{
     connection::{self, Connection, Moment},
     emit,
     kernel::{self, Kernel},
+    threads,
 };
 
 /// For each thread, and for each request line of a process of several threads, the last connection that
@@ -16,14 +17,10 @@ use crate::{
 #[map]
 static HELD_BACK: LruHashMap<u64, Flow> = LruHashMap::with_max_entries(4096, 0);
 
-/// When each thread gave its last failed answer, and each process its last to a request line.
+/// When each process of several threads gave its last failed answer to a request line.
 /// Full: the least recently used is forgotten.
 #[map]
 static FAILED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);
-
-/// Under which key each thread of several held back what it let go of last.
-#[map]
-static HELD: LruHashMap<u32, u64> = LruHashMap::with_max_entries(4096, 0);
 
 /// How long after its failed answer a gateway lets go of the attempt: HAProxy took 50 to 300 µs, a
 /// busy host's thread waits for its turn. Nanoseconds.
@@ -37,13 +34,16 @@ pub fn note_failure(connection: &Connection) {
     let task = kernel::current();
     let tid = kernel::tid(task);
     let now = &connection::now();
-    // Full of others: then what is let go of later stays untold.
-    let _ = FAILED.insert(u64::from(tid), now, 0);
-    let held = HELD.get_ptr(tid);
-    // SAFETY: an element of a map, eight bytes.
-    let own = held.map_or(u64::from(tid), |held| unsafe { *held });
+    let mut own = u64::from(tid);
+    if let Some(thread) = threads::of(tid) {
+        thread.failed_at = *now;
+        if thread.held != 0 {
+            own = thread.held;
+        }
+    }
     send_held_back(own);
     if let Some(key) = key(task, &connection.heard_head, connection.heard_head_length) {
+        // Full of others: then what is let go of later stays untold.
         let _ = FAILED.insert(key, now, 0);
         if key != own {
             send_held_back(key);
@@ -59,7 +59,9 @@ fn hold(connection: &Connection) -> u64 {
     let Some(key) = key(task, &connection.said_head, connection.said_head_length) else {
         return u64::from(tid);
     };
-    let _ = HELD.insert(tid, key, 0);
+    if let Some(thread) = threads::of(tid) {
+        thread.held = key;
+    }
     key
 }
 
@@ -67,11 +69,14 @@ fn hold(connection: &Connection) -> u64 {
 #[inline(always)]
 pub fn follows_failure(connection: &Connection) -> bool {
     let task = kernel::current();
-    if is_recent(u64::from(kernel::tid(task))) {
+    let thread = threads::known(kernel::tid(task));
+    if thread.is_some_and(|thread| is_recent(thread.failed_at)) {
         return true;
     }
     let key = key(task, &connection.said_head, connection.said_head_length);
-    key.is_some_and(is_recent)
+    let at = key.and_then(|key| FAILED.get_ptr(key));
+    // SAFETY: an element of a map, eight bytes.
+    at.is_some_and(|at| is_recent(unsafe { *at }))
 }
 
 /// Keeps it for this thread's next failed answer, or its process's to this request line.
@@ -120,10 +125,8 @@ fn send_held_back(key: u64) {
 static BLANK: Flow = zerocopy::transmute!([0u8; size_of::<Flow>()]);
 
 #[inline(always)]
-fn is_recent(key: u64) -> bool {
-    let at = FAILED.get_ptr(key);
-    // SAFETY: an element of a map, eight bytes.
-    at.is_some_and(|at| connection::now().saturating_sub(unsafe { *at }) <= THEN)
+fn is_recent(at: u64) -> bool {
+    connection::now().saturating_sub(at) <= THEN
 }
 
 /// A process of several threads, and the request line that a head begins with: a number above all

@@ -1,10 +1,8 @@
 //! Looking for the end of a message's header: an empty line (RFC 9112, 2.1).
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const LOW: u64 = ONES * 0x7f;
+use crate::words::equal;
 
-/// Whether an empty line ends within the first `length` bytes. Eight bytes at a time and without a
-/// branch among them: the verifier walks every path, and a hot hook every byte.
+/// Whether an empty line ends within the first `length` bytes.
 #[inline(always)]
 pub fn ends_within<const N: usize>(bytes: &[u8; N], length: u32) -> bool {
     let mut index = 8;
@@ -30,11 +28,4 @@ pub fn ends_within<const N: usize>(bytes: &[u8; N], length: u32) -> bool {
 fn word<const N: usize>(bytes: &[u8; N], index: usize) -> u64 {
     // SAFETY: every caller stays eight bytes below N.
     u64::from_le(unsafe { bytes.as_ptr().add(index).cast::<u64>().read_unaligned() })
-}
-
-/// The highest bit of each byte that equals `byte`, exactly.
-#[inline(always)]
-const fn equal(word: u64, byte: u8) -> u64 {
-    let zeros = word ^ (ONES * byte as u64);
-    !(((zeros & LOW) + LOW) | zeros | LOW)
 }

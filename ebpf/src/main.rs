@@ -27,6 +27,7 @@ mod resets;
 mod scanning;
 mod speech;
 mod states;
+mod threads;
 mod tls;
 mod tries;
 mod turns;
@@ -34,6 +35,7 @@ mod unix;
 mod unix_dials;
 mod unix_heads;
 mod unix_waiting;
+mod words;
 
 #[cfg(not(test))]
 #[panic_handler]

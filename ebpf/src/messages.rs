@@ -16,6 +16,7 @@ use crate::{
     kernel::{self, Kernel, Sock, TCP, TcpSock},
     layout::{is_watched, layout},
     names, order, speech, tls, tries, turns, unix, unix_waiting,
+    words::{self, Peek},
 };
 
 /// `struct iovec`: base, then length.
@@ -90,10 +91,11 @@ fn said(connection: &mut Connection, tcp: TcpSock, message: Kernel) -> Option<()
         append(connection, base, length);
         tell_completed(connection, before, received, tcp.written());
         // A pipelined answer begins although nothing was received since the last one.
-        let mut peek = [0; 16];
-        let seen = read_user(&mut peek, base, length);
-        tls::note_unread(connection, ([peek[0], peek[1]], length), tcp.unread());
-        tell_continued(connection, status(&peek, seen), received, tcp.written());
+        let mut peek = Peek([0; 16]);
+        let seen = read_user(&mut peek.0, base, length);
+        let first = [peek.0[0], peek.0[1]];
+        tls::note_unread(connection, (first, length), tcp.unread());
+        tell_continued(connection, status(&peek.0, seen), received, tcp.written());
     }
     None
 }
@@ -165,8 +167,8 @@ fn is_body(connection: &mut Connection, buffer: Option<(u64, u64)>, received: u6
         read_user(&mut first, base, length);
         return tls::is_alert(first, length);
     }
-    let mut peek = [0; 16];
-    read_user(&mut peek, base, length);
+    let mut peek = Peek([0; 16]);
+    read_user(&mut peek.0, base, length);
     turns::goes_on(connection, &peek, received)
 }
 
@@ -220,17 +222,7 @@ pub fn learn_role(connection: &mut Connection, is_answer: bool) {
 /// a blank, and the path.
 #[inline(always)]
 pub fn is_request(head: &[u8; HEAD], length: u16) -> bool {
-    let mut index = 0;
-    while index < 8 {
-        if head[index] == b' ' {
-            return index >= 3 && length >= 16 && head[index + 1] == b'/';
-        }
-        if !head[index].is_ascii_uppercase() {
-            return false;
-        }
-        index += 1;
-    }
-    false
+    length >= 16 && words::begin_request(head)
 }
 
 #[inline(always)]
@@ -339,20 +331,12 @@ pub fn tell_heard(connection: &Connection, status: u16, length: u32, flags: u16)
 
 /// The status code where the bytes begin as a status line (RFC 9112, 4); `None` otherwise.
 #[inline(always)]
-pub fn status(head: &[u8], length: u16) -> Option<u16> {
-    let line = head.first_chunk::<12>()?;
-    let begins = length >= STATUS_LINE
-        && line[0] == b'H'
-        && line[1] == b'T'
-        && line[2] == b'T'
-        && line[3] == b'P'
-        && line[4] == b'/'
-        && line[8] == b' ';
-    if !begins {
+pub fn status<const N: usize>(head: &[u8; N], length: u16) -> Option<u16> {
+    if length < STATUS_LINE || !words::begin_answer(head) {
         return None;
     }
     let digit = |byte: u8| u16::from(byte.wrapping_sub(b'0'));
-    Some(digit(line[9]) * 100 + digit(line[10]) * 10 + digit(line[11]))
+    Some(digit(head[9]) * 100 + digit(head[10]) * 10 + digit(head[11]))
 }
 
 /// The first piece of the writer's buffer: its address and length in the writer's own memory.

@@ -8,29 +8,13 @@ use crate::{
     connection::{Connection, HOLDER, OTHER_END, now},
     kernel,
     layout::layout,
+    threads::{self, Thread},
 };
-
-/// For each thread, the dialled connection that it let go of last, until it dials, asks or answers.
-/// Full: the least recently used thread is forgotten.
-#[map]
-static LET_GO: LruHashMap<u32, LetGo> = LruHashMap::with_max_entries(16_384, 0);
 
 /// When the threads of a process that have exited last began to answer. Full: the least recently used
 /// process is forgotten.
 #[map]
 static ANSWERED: LruHashMap<u32, u64> = LruHashMap::with_max_entries(1024, 0);
-
-#[repr(C)]
-struct LetGo {
-    cookie: u64,
-    at: u64,
-    /// 1 where a request had no answer on it, or it never became a connection.
-    failed: u64,
-    /// When it last began to answer on a connection that it had accepted, 0 never.
-    answered_at: u64,
-    /// The same, until it dials, asks or lets go of one.
-    answer: u64,
-}
 
 /// What a thread had done right before it let go of a dialled connection.
 pub struct Doings {
@@ -64,49 +48,33 @@ pub const ANSWER: u64 = 200_000_000;
 #[inline(always)]
 pub fn note_let_go(cookie: u64, failed: bool) -> Doings {
     let (tid, at) = (kernel::tid(kernel::current()), now());
-    let failed = u64::from(failed);
-    if let Some(place) = LET_GO.get_ptr_mut(tid) {
-        // SAFETY: only this thread writes its own element, and it is running this program.
-        let noted = unsafe { &mut *place };
-        let swept = noted.cookie != 0 && noted.failed == 1 && at.saturating_sub(noted.at) <= RETRY;
-        (noted.cookie, noted.at, noted.failed) = (cookie, at, failed);
-        let answered_at = core::mem::take(&mut noted.answer);
-        return Doings { swept, answered_at };
-    } else {
-        let noted = &LetGo {
-            cookie,
-            at,
-            failed,
+    let Some(noted) = threads::of(tid) else {
+        return Doings {
+            swept: false,
             answered_at: 0,
-            answer: 0,
         };
-        // Full of busy threads: then this one's order is not known.
-        let _ = LET_GO.insert(tid, noted, 0);
-    }
-    Doings {
-        swept: false,
-        answered_at: 0,
-    }
+    };
+    let swept = noted.cookie != 0 && noted.failed == 1 && at.saturating_sub(noted.at) <= RETRY;
+    (noted.cookie, noted.at, noted.failed) = (cookie, at, u32::from(failed));
+    let answered_at = core::mem::take(&mut noted.answer);
+    Doings { swept, answered_at }
 }
 
 /// What the thread let go of last, if that was `within` a time; it counts once.
 #[inline(always)]
 pub fn take_let_go(tid: u32, within: u64) -> Before {
-    let Some(place) = LET_GO.get_ptr_mut(tid) else {
-        return NOTHING_BEFORE;
-    };
-    // SAFETY: only this thread writes its own element, and it is running this program.
-    take(unsafe { &mut *place }, within)
+    match threads::known(tid) {
+        Some(noted) => take(noted, within),
+        None => NOTHING_BEFORE,
+    }
 }
 
 /// What the running thread let go of last, if it dials or asks now as one does that tries again.
 #[inline(always)]
 pub fn take_failed_try(tid: u32) -> Before {
-    let Some(place) = LET_GO.get_ptr_mut(tid) else {
+    let Some(noted) = threads::known(tid) else {
         return NOTHING_BEFORE;
     };
-    // SAFETY: only this thread writes its own element, and it is running this program.
-    let noted = unsafe { &mut *place };
     let late = noted.cookie != 0 && now().saturating_sub(noted.at) > RETRY;
     let is_alone = late && kernel::threads(kernel::current()) == 1;
     take(noted, if is_alone { RETRY_ALONE } else { RETRY })
@@ -115,20 +83,9 @@ pub fn take_failed_try(tid: u32) -> Before {
 /// The running thread begins to answer: what it let go of last, as [`take_let_go`] says.
 #[inline(always)]
 pub fn answers(tid: u32, at: u64) -> Before {
-    let Some(place) = LET_GO.get_ptr_mut(tid) else {
-        let noted = &LetGo {
-            cookie: 0,
-            at: 0,
-            failed: 0,
-            answered_at: at,
-            answer: at,
-        };
-        // Full of busy threads: then its process's last answer is not known.
-        let _ = LET_GO.insert(tid, noted, 0);
+    let Some(noted) = threads::of(tid) else {
         return NOTHING_BEFORE;
     };
-    // SAFETY: only this thread writes its own element, and it is running this program.
-    let noted = unsafe { &mut *place };
     noted.answered_at = at;
     let before = take(noted, ANSWER);
     noted.answer = at;
@@ -138,12 +95,11 @@ pub fn answers(tid: u32, at: u64) -> Before {
 /// A thread exits; when it or, where it is the `last`, any thread of its process last began to answer.
 #[inline(always)]
 pub fn forget(tid: u32, tgid: u32, last: bool) -> u64 {
-    // SAFETY: only the thread itself writes its element, and it is exiting.
-    let own = LET_GO
-        .get_ptr(tid)
-        .map_or(0, |noted| unsafe { (*noted).answered_at });
-    // A number may come again soon.
-    let _ = LET_GO.remove(tid);
+    let own = threads::known(tid).map_or(0, |noted| {
+        // Its number may come again soon.
+        noted.tid = 0;
+        noted.answered_at
+    });
     let known = ANSWERED.get_ptr_mut(tgid);
     // SAFETY: an element of a map, eight bytes.
     let others = known.map_or(0, |known| unsafe { *known });
@@ -160,7 +116,7 @@ pub fn forget(tid: u32, tgid: u32, last: bool) -> u64 {
 }
 
 #[inline(always)]
-fn take(noted: &mut LetGo, within: u64) -> Before {
+fn take(noted: &mut Thread, within: u64) -> Before {
     let cookie = core::mem::take(&mut noted.cookie);
     noted.answer = 0;
     if cookie != 0 && now().saturating_sub(noted.at) <= within {
@@ -174,9 +130,7 @@ fn take(noted: &mut LetGo, within: u64) -> Before {
 /// Whether the thread has let go of a connection and not dialled, asked or answered since.
 #[inline(always)]
 pub fn has_let_go(tid: u32) -> bool {
-    let noted = LET_GO.get_ptr(tid);
-    // SAFETY: only this thread writes its own element, and it is running this program.
-    noted.is_some_and(|noted| unsafe { (*noted).cookie } != 0)
+    threads::known(tid).is_some_and(|noted| noted.cookie != 0)
 }
 
 /// A connection that is worth something ended; `told`: as a failure. Bits of `probe502_common::mark`.

@@ -20,6 +20,7 @@ use crate::{
     resets, scanning, speech,
     states::{CLOSE, LISTEN},
     tls, tries, turns,
+    words::Peek,
 };
 
 const IPPROTO_TCP: u32 = 6;
@@ -189,10 +190,10 @@ fn left(packet: *mut __sk_buff) -> Option<()> {
         tries::note_asked(connection.owner.pid, connection.spoke_at);
     }
     let written = payload.sequence.wrapping_add(payload.length);
-    let mut peek = [0; 16];
-    let length = load(packet, &payload, &mut peek);
+    let mut peek = Peek([0; 16]);
+    let length = load(packet, &payload, &mut peek.0);
     let goes_on = |connection: &mut Connection| {
-        let first = [peek[0], peek[1]];
+        let first = [peek.0[0], peek.0[1]];
         connection.has(flag::ASKED) && tls::is_alert(first, payload.length.into())
             || turns::may_write_body(connection) && turns::goes_on(connection, &peek, received)
     };
@@ -213,7 +214,7 @@ fn left(packet: *mut __sk_buff) -> Option<()> {
     go_on(packet, &payload, connection, received);
     messages::tell_continued(
         connection,
-        messages::status(&peek, length),
+        messages::status(&peek.0, length),
         received,
         written,
     )

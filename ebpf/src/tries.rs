@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     macros::{cgroup_sock, map},
-    maps::LruHashMap,
+    maps::{Array, LruHashMap},
     programs::SockContext,
 };
 use probe502_common::{Task, flag, mark, role};
@@ -10,33 +10,32 @@ use probe502_common::{Task, flag, mark, role};
 use crate::{
     connection::{self, Connection, HOLDER},
     kernel::{self, Kernel},
-    layout::layout,
     messages::STATUS_LINE,
 };
 
-/// By process. Full: the one that was quiet longest is forgotten, and had then turned to nobody lately.
-#[map]
-static TRIED: LruHashMap<u32, Tried> = LruHashMap::with_max_entries(4096, 0);
+/// So many processes are told apart by their numbers. Those that share an element count as one: what
+/// the one did, the other is not said to have left undone.
+const PLACES: u32 = 4096;
 
+/// By process, or by several. An array, for every request passes here: a hash map takes ten times as
+/// long.
+#[map]
+static TRIED: Array<Tried> = Array::with_max_entries(PLACES, 0);
+
+/// A cache line: neighbours run on other processors.
 #[repr(C)]
 struct Tried {
     dialled_at: u64,
     asked_at: u64,
     /// When an upstream last ended a connection that waited for a request.
     parted_at: u64,
+    padding: [u64; 5],
 }
 
 /// When a process last heard from an upstream what may be a failed health check. Full: the one that
 /// heard it longest ago is forgotten.
 #[map]
 static TROUBLED: LruHashMap<u32, u64> = LruHashMap::with_max_entries(1024, 0);
-
-/// What a new element of [`TRIED`] is made from.
-static NEVER: Tried = Tried {
-    dialled_at: 0,
-    asked_at: 0,
-    parted_at: 0,
-};
 
 /// A request and the end of the connection that it was meant for may be read in one turn of an event
 /// loop, and what is written then fails before any hook. Nanoseconds.
@@ -119,11 +118,9 @@ pub fn marks_since(moment: u64) -> u8 {
         return 0;
     }
     let untroubled = if is_troubled() { 0 } else { mark::UNTROUBLED };
-    let Some(tried) = TRIED.get_ptr(running()) else {
-        return mark::UNDIALLED | mark::UNASKED | untroubled;
+    let Some(tried) = of(running()) else {
+        return 0;
     };
-    // SAFETY: an element of a map stays readable while the program runs.
-    let tried = unsafe { &*tried };
     let undialled = if tried.dialled_at < moment && tried.parted_at < moment.saturating_sub(PARTED)
     {
         mark::UNDIALLED
@@ -145,8 +142,8 @@ fn is_troubled() -> bool {
     if is_noted(task) {
         return true;
     }
-    let parent = task.follow(layout!(task_real_parent));
-    parent.is_some_and(|parent| is_noted(parent) && name(parent) == name(task))
+    kernel::parent(task)
+        .is_some_and(|parent| is_noted(parent) && kernel::name(parent) == kernel::name(task))
 }
 
 #[inline(always)]
@@ -154,15 +151,6 @@ fn is_noted(task: Kernel) -> bool {
     let since = connection::now().saturating_sub(TROUBLED_FOR);
     // SAFETY: the element is an integer, read at once.
     unsafe { TROUBLED.get(kernel::tgid(task)) }.is_some_and(|noted| *noted >= since)
-}
-
-/// The beginning of a process's name, as its first thread has it; 0 where it cannot be read. Not an
-/// `Option`: two of them are compared by way of stack that was never written, which Linux 6.1's
-/// verifier refuses.
-#[inline(always)]
-fn name(task: Kernel) -> u64 {
-    let leader = task.follow(layout!(task_group_leader));
-    leader.map_or(0, |leader| leader.read(layout!(task_comm)).unwrap_or(0))
 }
 
 #[inline(always)]
@@ -173,10 +161,7 @@ pub fn running() -> u32 {
 /// A process's element; its threads may write at once, within the same moment.
 #[inline(always)]
 fn of(pid: u32) -> Option<&'static mut Tried> {
-    let place = TRIED.get_ptr_mut(pid).or_else(|| {
-        TRIED.insert(pid, &NEVER, 0).ok()?;
-        TRIED.get_ptr_mut(pid)
-    });
-    // SAFETY: an element of a map stays readable while the program runs.
-    unsafe { place?.as_mut() }
+    let place = TRIED.get_ptr_mut(pid % PLACES)?;
+    // SAFETY: an element of an array, of integers.
+    unsafe { place.as_mut() }
 }

@@ -5,6 +5,7 @@ use probe502_common::{flag, role};
 use crate::{
     connection::{Connection, HOLDER},
     messages::{STATUS_LINE, is_request},
+    words::{self, Peek},
 };
 
 /// A message begins where the other end has spoken since the last one began, and after an interim
@@ -35,8 +36,8 @@ pub fn may_write_body(connection: &Connection) -> bool {
 /// Whether these bytes, written after something was heard, begin no request. After an interim answer
 /// (RFC 9110, 15.2) the one that counts is still to come.
 #[inline(always)]
-pub fn goes_on(connection: &mut Connection, peek: &[u8; 16], received: u64) -> bool {
-    if names_method(peek) {
+pub fn goes_on(connection: &mut Connection, peek: &Peek, received: u64) -> bool {
+    if words::name_method(&peek.0) {
         return false;
     }
     if heard_interim(connection) {
@@ -44,22 +45,6 @@ pub fn goes_on(connection: &mut Connection, peek: &[u8; 16], received: u64) -> b
         connection.received_mark = received;
     }
     true
-}
-
-/// Whether the bytes begin with a word in capitals and a blank.
-#[inline(always)]
-fn names_method(bytes: &[u8; 16]) -> bool {
-    let mut index = 0;
-    while index < 16 {
-        if bytes[index] == b' ' {
-            return index >= 3;
-        }
-        if !bytes[index].is_ascii_uppercase() && bytes[index] != b'-' {
-            return false;
-        }
-        index += 1;
-    }
-    false
 }
 
 /// Whether what comes next is a message of its own: the one heard was an interim answer.
