@@ -17,7 +17,7 @@ use crate::{
     layout::layout,
     order, tries,
     unix::{self, AF_UNIX, ESTABLISHED, OUR_OWN, SOCK_STREAM},
-    unix_heads,
+    unix_heads::{self, length},
 };
 
 /// net/tcp_states.h
@@ -83,10 +83,6 @@ pub fn unix_consumed(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn consumed(packet: *const c_void) -> Option<()> {
     let packet = Kernel::at(packet)?;
-    // Nearly every packet of the host has bytes.
-    if packet.load::<u32>(layout!(skb_len))? != 0 {
-        return None;
-    }
     let socket: u64 = packet.load(layout!(skb_sk))?;
     let socket = Kernel::at(socket as *const c_void)?;
     if socket.read::<u16>(layout!(sock_family))? != AF_UNIX {
