@@ -350,7 +350,7 @@ pub fn current() -> Kernel {
 pub fn write_task(task: Kernel, to: &mut Task) {
     to.pid = tgid(task);
     to.tid = tid(task);
-    to.parent = parent(task).map_or(0, tgid);
+    to.parent = task.follow(layout!(task_real_parent)).map_or(0, tgid);
     let cred = task.follow(layout!(task_cred));
     to.uid = cred
         .and_then(|cred| cred.read(layout!(cred_uid)))
@@ -359,26 +359,16 @@ pub fn write_task(task: Kernel, to: &mut Task) {
 }
 
 #[inline(always)]
-pub fn parent(task: Kernel) -> Option<Kernel> {
-    task.follow(layout!(task_real_parent))
-}
-
-#[inline(always)]
 pub fn tid(task: Kernel) -> u32 {
     task.read(layout!(task_pid)).unwrap_or(0)
-}
-
-/// Living threads of its process.
-#[inline(always)]
-pub fn living(task: Kernel) -> Option<u32> {
-    let signal = task.follow(layout!(task_signal))?;
-    signal.read(layout!(signal_live))
 }
 
 /// Living threads of its process, 255 at most.
 #[inline(always)]
 pub fn threads(task: Kernel) -> u8 {
-    let live = living(task).unwrap_or(0);
+    let signal = task.follow(layout!(task_signal));
+    let live = signal.and_then(|signal| signal.read::<u32>(layout!(signal_live)));
+    let live = live.unwrap_or(0);
     if live > 255 { 255 } else { live as u8 }
 }
 
@@ -394,15 +384,6 @@ pub fn born_at(task: Kernel) -> u64 {
     leader
         .and_then(|leader| leader.read(layout!(task_start_time)))
         .unwrap_or(0)
-}
-
-/// The beginning of a process's name, as its first thread has it; 0 where it cannot be read. Not an
-/// `Option`: two of them are compared by way of stack that was never written, which Linux 6.1's
-/// verifier refuses.
-#[inline(always)]
-pub fn name(task: Kernel) -> u64 {
-    let leader = task.follow(layout!(task_group_leader));
-    leader.map_or(0, |leader| leader.read(layout!(task_comm)).unwrap_or(0))
 }
 
 #[inline(always)]

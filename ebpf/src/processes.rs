@@ -57,12 +57,14 @@ pub fn oom_victim(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn exited(task: *const c_void) -> Option<()> {
     let task = Kernel::at(task)?;
-    let live = kernel::living(task)?;
+    let live: u32 = task
+        .follow(layout!(task_signal))?
+        .read(layout!(signal_live))?;
     let answered_at = order::forget(kernel::tid(task), kernel::tgid(task), live == 0);
     if live != 0 {
         return None;
     }
-    let code = task.load(layout!(task_exit_code))?;
+    let code = task.read(layout!(task_exit_code))?;
     emit::write::<Death>(kind::DEATH, |record| {
         record.header = connection::header::<Death>(kind::DEATH, 0);
         kernel::write_task(task, &mut record.task);
@@ -97,7 +99,7 @@ fn signalled(number: u32, info: u64, target: *const c_void) -> Option<()> {
 #[inline(always)]
 fn chosen(argument: u64) -> Option<()> {
     let pid = if layout!(victim_is_task) == 1 {
-        Kernel::at(argument as *const c_void)?.load(layout!(task_tgid))?
+        Kernel::at(argument as *const c_void)?.read(layout!(task_tgid))?
     } else {
         argument as u32
     };

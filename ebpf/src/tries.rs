@@ -10,6 +10,7 @@ use probe502_common::{Task, flag, mark, role};
 use crate::{
     connection::{self, Connection, HOLDER},
     kernel::{self, Kernel},
+    layout::layout,
     messages::STATUS_LINE,
 };
 
@@ -142,8 +143,8 @@ fn is_troubled() -> bool {
     if is_noted(task) {
         return true;
     }
-    kernel::parent(task)
-        .is_some_and(|parent| is_noted(parent) && kernel::name(parent) == kernel::name(task))
+    let parent = task.follow(layout!(task_real_parent));
+    parent.is_some_and(|parent| is_noted(parent) && name(parent) == name(task))
 }
 
 #[inline(always)]
@@ -151,6 +152,15 @@ fn is_noted(task: Kernel) -> bool {
     let since = connection::now().saturating_sub(TROUBLED_FOR);
     // SAFETY: the element is an integer, read at once.
     unsafe { TROUBLED.get(kernel::tgid(task)) }.is_some_and(|noted| *noted >= since)
+}
+
+/// The beginning of a process's name, as its first thread has it; 0 where it cannot be read. Not an
+/// `Option`: two of them are compared by way of stack that was never written, which Linux 6.1's
+/// verifier refuses.
+#[inline(always)]
+fn name(task: Kernel) -> u64 {
+    let leader = task.follow(layout!(task_group_leader));
+    leader.map_or(0, |leader| leader.read(layout!(task_comm)).unwrap_or(0))
 }
 
 #[inline(always)]
