@@ -22,9 +22,6 @@ const DIAL: &[&str] = &["connect-error", "refused"];
 const HOOKED_LATE: &str = "the hooks on UNIX sockets are attached at a gateway's first dial: of a connection of \
      that moment the first answer may go unseen, and with it that a second request was asked";
 
-const READ_FIRST: &str = "once in three seeds its answer was not seen: a gateway on another processor may \
-     read it before the hook looks at the socket's queue";
-
 pub(super) const FAULTS: &[Fault] = &[
     Fault::new("unix-missing", truth(&["unix.missing"], DIAL), |_, _| {
         missing()
@@ -106,8 +103,7 @@ pub(super) const FAULTS: &[Fault] = &[
         truth(&["relayed.upstream"], &["relayed"]),
         |luck, _| asked(luck, "says-502"),
     )
-    .only(dials_unix)
-    .unknown(&[(Kind::Nginx, READ_FIRST)]),
+    .only(dials_unix),
     Fault::new(
         "unix-sleeps",
         truth(&["app.stalled"], SILENCE),
