@@ -33,7 +33,7 @@ const FAULTS: [(Kind, &str); 8] = [
 /// What must be empty where all is well, and why.
 const EMPTY: [(&str, &str); 1] = [(
     "Probe502HistoryDropped",
-    "2 MiB of verdicts must wait for a full disk before one is dropped; its unit test fires it",
+    "8 MiB of verdicts must wait for a full disk before one is dropped; its unit test fires it",
 )];
 
 const PATIENCE: Duration = Duration::from_secs(120);

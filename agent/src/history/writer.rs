@@ -15,12 +15,12 @@ use super::Row;
 use super::store::{Store, Trouble, trouble};
 use crate::clock;
 
-/// Bytes of rows on their way to the thread: some 1,000 verdicts. Past it what comes is counted as dropped.
-const ON_THE_WAY: usize = 1 << 20;
+/// Bytes of rows on their way to the thread: some 5,000 verdicts of a storm. Past it what comes is counted as dropped.
+const ON_THE_WAY: usize = 8 << 20;
 /// Loads on their way: each turn of the loop sends one.
 const LOADS: usize = 1024;
 /// Bytes of rows that wait while nothing can be written; past it the oldest leave, and are counted.
-const WAITING: usize = 2 << 20;
+const WAITING: usize = 8 << 20;
 /// Where so many wait, they are written before more is taken in.
 const PLENTY: usize = 256;
 /// So many are one transaction: it must fit into what is kept free on a full disk.
