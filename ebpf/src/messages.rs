@@ -89,13 +89,14 @@ fn said(connection: &mut Connection, tcp: TcpSock, message: Kernel) -> Option<()
         let (base, length) = buffer?;
         let before = connection.said_head_length;
         append(connection, base, length);
-        tell_completed(connection, before, received, tcp.written());
-        // A pipelined answer begins although nothing was received since the last one.
         let mut peek = Peek([0; 16]);
         let seen = read_user(&mut peek.0, base, length);
         let first = [peek.0[0], peek.0[1]];
         tls::note_unread(connection, (first, length), tcp.unread());
-        tell_continued(connection, status(&peek.0, seen), received, tcp.written());
+        // A pipelined answer begins although nothing was received since the last one.
+        if !tell_completed(connection, before, received, tcp.written()) {
+            tell_continued(connection, status(&peek.0, seen), received, tcp.written());
+        }
     }
     None
 }
@@ -141,14 +142,21 @@ fn gather(connection: &mut Connection, message: Kernel) -> Option<()> {
     None
 }
 
-/// A status line that left in pieces is whole.
+/// Whether a status line that left in pieces is whole now; one that is watched is told.
 #[inline(always)]
-pub fn tell_completed(connection: &mut Connection, before: u16, received: u64, written: u32) {
-    if before < STATUS_LINE && connection.said_head_length >= STATUS_LINE {
+pub fn tell_completed(
+    connection: &mut Connection,
+    before: u16,
+    received: u64,
+    written: u32,
+) -> bool {
+    let is_whole = before < STATUS_LINE && connection.said_head_length >= STATUS_LINE;
+    if is_whole {
         let status = status(&connection.said_head, connection.said_head_length);
         learn_role(connection, status.is_some());
         tell_if_watched(connection, status, received, written);
     }
+    is_whole
 }
 
 /// Whether a gateway writes on at its request's body, although something was heard: an early or an
