@@ -5,6 +5,7 @@ mod bench;
 mod demo;
 mod dist;
 mod ebpf;
+mod fuzz;
 mod packages;
 mod preview;
 mod process;
@@ -42,6 +43,8 @@ enum Chore {
     Accuracy(accuracy::Arguments),
     /// Measure what the agent costs nginx, side by side in one run.
     Bench(bench::Arguments),
+    /// Let libFuzzer look for bytes that the core cannot take, for ten minutes a target.
+    Fuzz(fuzz::Arguments),
     /// Boot other kernels under QEMU and name real failures on each.
     Vm(vm::Arguments),
 }
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(),
         Chore::Accuracy(arguments) => accuracy::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
+        Chore::Fuzz(arguments) => fuzz::run(&arguments),
         Chore::Vm(arguments) => vm::run(&arguments),
     };
     match done {

@@ -143,8 +143,10 @@ pub struct Ports {
     /// The address that was dialled.
     pub remote: SocketAddr,
     /// `net.ipv4.ip_local_port_range`.
+    #[serde(default)]
     pub first: u16,
     /// See `first`.
+    #[serde(default)]
     pub last: u16,
     /// Sockets of every state, TIME_WAIT too, whose other end is that address.
     #[serde(default)]

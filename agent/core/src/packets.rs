@@ -31,7 +31,9 @@ pub struct Overflow {
     pub cookie: Cookie,
     pub local: SocketAddr,
     pub remote: SocketAddr,
+    #[serde(default)]
     pub queued: u32,
+    #[serde(default)]
     pub limit: u32,
     #[serde(default)]
     pub sequence: u32,

@@ -24,6 +24,7 @@ const REQUIRED: &[&str] = &[
     "status",
     "limit_kib",
     "rss_kib",
+    "path",
 ];
 
 /// Why a line is no event.

@@ -56,6 +56,7 @@ pub struct Call {
     /// Which call.
     pub which: Which,
     /// How it failed.
+    #[serde(default)]
     pub errno: Errno,
     /// The UNIX path that was dialled.
     #[serde(default, skip_serializing_if = "Option::is_none")]

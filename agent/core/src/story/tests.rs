@@ -186,3 +186,22 @@ fn what_was_looked_at_returns() {
         assert_eq!(write_event(&event), line);
     }
 }
+
+#[test]
+fn a_path_without_a_letter_is_a_path() {
+    let event = parse_event(
+        "1.000000000 ended netns=1 cookie=5 local=[::]:0 remote=[::]:0 role=dialled path=\"\"",
+    );
+    assert!(returns(&event.unwrap()).ends_with(" path=\"\""));
+}
+
+#[test]
+fn a_number_of_zero_is_left_out_and_returns() {
+    for line in [
+        "1.000000000 overflow netns=1 cookie=5 local=[::1]:8000 remote=[::1]:40000",
+        "1.000000000 call task=nginx[7/8]<1:33 which=connect",
+    ] {
+        let event = parse_event(line).unwrap();
+        assert_eq!(returns(&event), line);
+    }
+}

@@ -1,0 +1,6 @@
+//! A DNS question of any bytes.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| probe502_fuzz::lookup(bytes));
