@@ -345,12 +345,8 @@ pub fn send_read_last(tid: u32) -> Option<()> {
 fn note_close(known: &mut UnixConnection, accepted: u64) -> Option<()> {
     let dialled = Kernel::at(known.dialled as *const c_void)?;
     let is_shut = dialled.read::<u8>(layout!(sock_shutdown))? & 1 == 1;
-    if dialled.unix_peer() != accepted {
-        return None;
-    }
-    unix_heads::meet(known, dialled);
     let connection = &mut known.connection;
-    if connection.gone == 0 && is_shut {
+    if connection.gone == 0 && is_shut && dialled.unix_peer() == accepted {
         connection.gone = 1;
         connection.fin_at = connection::now();
         connection.flags |= flag::FIN_HEARD;
