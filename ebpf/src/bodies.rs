@@ -9,7 +9,7 @@ use aya_ebpf::{
     maps::PerCpuArray,
     programs::{BtfTracePointContext, SkBuffContext},
 };
-use probe502_common::{HEAD, role};
+use probe502_common::role;
 
 use crate::{
     body::{self, Body},
@@ -98,7 +98,8 @@ fn is_worth_a_look(connection: &mut Connection, begun: u32, length: u32) -> bool
     } else {
         (&connection.said_head, connection.said_head_length)
     };
-    head[0] == b'H' && length > HEAD as u32 && !header::ends_within(head, kept.into())
+    // Of a write in pieces the first one is kept.
+    head[0] == b'H' && length > kept.into() && !header::ends_within(head, kept.into())
 }
 
 /// Looks through what an answer begins with.

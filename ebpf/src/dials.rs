@@ -145,7 +145,10 @@ fn note(connection: &Connection) {
     if let Some(place) = DIALS.get_ptr_mut(tid) {
         // SAFETY: only this thread writes its own element, and it is running this program.
         let noted = unsafe { &mut *place };
-        if noted.error != 0 {
+        if noted.cookie == connection.cookie {
+            // The same socket dials again: what its last dial met is not this one's.
+            let _ = REFUSED.remove(noted.cookie);
+        } else if noted.error != 0 {
             let _ = REFUSED.insert(noted.cookie, noted.error, 0);
         }
         *noted = dial;

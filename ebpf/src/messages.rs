@@ -88,7 +88,10 @@ fn said(connection: &mut Connection, tcp: TcpSock, message: Kernel) -> Option<()
     } else {
         let (base, length) = buffer?;
         let before = connection.said_head_length;
-        append(connection, base, length);
+        // Behind what was not kept of an earlier write, it would not be what follows.
+        if tcp.written().wrapping_sub(connection.said_mark) == u32::from(before) {
+            append(connection, base, length);
+        }
         let mut peek = Peek([0; 16]);
         let seen = read_user(&mut peek.0, base, length);
         let first = [peek.0[0], peek.0[1]];

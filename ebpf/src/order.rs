@@ -95,11 +95,8 @@ pub fn answers(tid: u32, at: u64) -> Before {
 /// A thread exits; when it or, where it is the `last`, any thread of its process last began to answer.
 #[inline(always)]
 pub fn forget(tid: u32, tgid: u32, last: bool) -> u64 {
-    let own = threads::known(tid).map_or(0, |noted| {
-        // Its number may come again soon.
-        noted.tid = 0;
-        noted.answered_at
-    });
+    let own = threads::known(tid).map_or(0, |noted| noted.answered_at);
+    threads::forget(tid);
     let known = ANSWERED.get_ptr_mut(tgid);
     // SAFETY: an element of a map, eight bytes.
     let others = known.map_or(0, |known| unsafe { *known });

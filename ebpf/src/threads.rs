@@ -1,20 +1,17 @@
-//! What each thread did last. An array, for every request passes here: a hash map takes ten times as
-//! long.
+//! What each thread did last, in one element: every request passes here, and each look-up costs.
 
-use aya_ebpf::{macros::map, maps::Array};
+use aya_ebpf::{macros::map, maps::LruHashMap};
 
-/// So many threads are known at a time. Of two that share a place the last keeps it.
-const PLACES: u32 = 16_384;
-
+/// By thread, and no two share an element: what the one let go of would be forgotten as the other
+/// answers. Full: the least recently used thread is forgotten.
 #[map]
-static THREADS: Array<Thread> = Array::with_max_entries(PLACES, 0);
+static THREADS: LruHashMap<u32, Thread> = LruHashMap::with_max_entries(16_384, 0);
 
-/// A cache line: neighbours run on other processors.
 #[repr(C)]
 pub struct Thread {
-    pub tid: u32,
     /// 1 where a request had no answer on the connection that it let go of, or it never became one.
     pub failed: u32,
+    padding: u32,
     /// The dialled connection that it let go of last, until it dials, asks or answers; and when.
     pub cookie: u64,
     pub at: u64,
@@ -26,39 +23,39 @@ pub struct Thread {
     pub failed_at: u64,
     /// Under which key it held back what it let go of last, 0 under its own number.
     pub held: u64,
-    padding: u64,
 }
+
+/// What a new element is made from.
+static BLANK: Thread = Thread {
+    failed: 0,
+    padding: 0,
+    cookie: 0,
+    at: 0,
+    answered_at: 0,
+    answer: 0,
+    failed_at: 0,
+    held: 0,
+};
 
 /// What is known of a thread; only the thread itself asks, or writes.
 #[inline(always)]
 pub fn known(tid: u32) -> Option<&'static mut Thread> {
-    let thread = place(tid)?;
-    (thread.tid == tid).then_some(thread)
+    let thread = THREADS.get_ptr_mut(tid)?;
+    // SAFETY: only this thread writes its own element, and it is running this program.
+    unsafe { thread.as_mut() }
 }
 
 /// The same, made where nothing is known.
 #[inline(always)]
 pub fn of(tid: u32) -> Option<&'static mut Thread> {
-    let thread = place(tid)?;
-    if thread.tid != tid {
-        *thread = Thread {
-            tid,
-            failed: 0,
-            cookie: 0,
-            at: 0,
-            answered_at: 0,
-            answer: 0,
-            failed_at: 0,
-            held: 0,
-            padding: 0,
-        };
+    if THREADS.get_ptr(tid).is_none() {
+        THREADS.insert(tid, &BLANK, 0).ok()?;
     }
-    Some(thread)
+    known(tid)
 }
 
+/// It exits, and its number may come again soon.
 #[inline(always)]
-fn place(tid: u32) -> Option<&'static mut Thread> {
-    let place = THREADS.get_ptr_mut(tid % PLACES)?;
-    // SAFETY: an element of an array, of integers.
-    unsafe { place.as_mut() }
+pub fn forget(tid: u32) {
+    let _ = THREADS.remove(tid);
 }

@@ -60,7 +60,7 @@ pub fn socket_made(_: SockContext) -> i32 {
 #[inline(always)]
 pub fn note_dialled() {
     if let Some(tried) = of(running()) {
-        tried.dialled_at = connection::now();
+        tried.dialled_at = later(tried.dialled_at, connection::now());
     }
 }
 
@@ -68,7 +68,7 @@ pub fn note_dialled() {
 #[inline(always)]
 pub fn note_asked(pid: u32, now: u64) {
     if let Some(tried) = of(pid) {
-        tried.asked_at = now;
+        tried.asked_at = later(tried.asked_at, now);
     }
 }
 
@@ -81,7 +81,7 @@ pub fn note_parted(connection: &Connection) {
         && waits
         && let Some(tried) = of(connection.owner.pid)
     {
-        tried.parted_at = connection::now();
+        tried.parted_at = later(tried.parted_at, connection::now());
     }
 }
 
@@ -166,6 +166,12 @@ fn name(task: Kernel) -> u64 {
 #[inline(always)]
 pub fn running() -> u32 {
     kernel::tgid(kernel::current())
+}
+
+/// Another on the same element may have been here since `now` was taken.
+#[inline(always)]
+fn later(noted: u64, now: u64) -> u64 {
+    if noted > now { noted } else { now }
 }
 
 /// A process's element; its threads may write at once, within the same moment.

@@ -54,7 +54,8 @@ pub struct UnixConnection {
     queued: u32,
     limit: u32,
     path_length: u32,
-    padding: u32,
+    /// Bytes of [`Self::received`] that the dialling end has read.
+    pub had: u32,
     path: [u8; PATH],
 }
 
@@ -65,7 +66,14 @@ pub static UNIX: LruHashMap<u64, UnixConnection> = LruHashMap::with_max_entries(
 /// For each thread, the connection that it read from last: told of when it answers with a failure.
 /// Full: the least recently used thread is forgotten.
 #[map]
-static READ_LAST: LruHashMap<u32, u64> = LruHashMap::with_max_entries(1024, 0);
+static READ_LAST: LruHashMap<u32, ReadLast> = LruHashMap::with_max_entries(1024, 0);
+
+#[repr(C)]
+struct ReadLast {
+    accepted: u64,
+    /// Another connection may have the same address by now.
+    cookie: u64,
+}
 
 /// What a new element of [`UNIX`] is made from.
 // SAFETY: integers and arrays of them, for which zeros are valid.
@@ -176,6 +184,7 @@ fn adopted(accepted: Sock, dialled: u64) -> Option<()> {
 fn make(accepted: u64, dialled: u64) -> Option<&'static mut UnixConnection> {
     // One that had these two addresses the other way round has gone: its requests are this one's answers.
     let _ = UNIX.remove(dialled);
+    unix_heads::forget(accepted);
     let blank: &UnixConnection = &BLANK;
     UNIX.insert(accepted, blank, 0).ok()?;
     let made = known(accepted)?;
@@ -236,10 +245,14 @@ fn read(socket: *const c_void, length: i32, flags: i32) -> Option<()> {
             let_go(known, length);
         } else if length > 0 && flags & MSG_PEEK == 0 {
             unix_heads::meet(known, sock.0);
-            unix_heads::count_unmet(known);
+            unix_heads::count_unmet(known, length as u32);
             let tid = bpf_get_current_pid_tgid() as u32;
             // Full of busy threads: then an answer that cannot be used is not told of.
-            let _ = READ_LAST.insert(tid, peer, 0);
+            let last = ReadLast {
+                accepted: peer,
+                cookie: known.connection.cookie,
+            };
+            let _ = READ_LAST.insert(tid, &last, 0);
         }
     } else if let Some(known) = known(own).filter(|known| known.dialled == peer)
         && length > 0
@@ -331,9 +344,10 @@ fn is_whole(connection: &Connection) -> bool {
 pub fn send_read_last(tid: u32) -> Option<()> {
     let place = READ_LAST.get_ptr_mut(tid)?;
     // SAFETY: only this thread writes its own element, and it is running this program.
-    let accepted = core::mem::take(unsafe { &mut *place });
+    let last = unsafe { &mut *place };
+    let accepted = core::mem::take(&mut last.accepted);
     if accepted != 0 {
-        let known = known(accepted)?;
+        let known = known(accepted).filter(|known| known.connection.cookie == last.cookie)?;
         note_close(known, accepted);
         tell(known, kind::UNIX_ENDED, 0, how::OPEN, true);
     }

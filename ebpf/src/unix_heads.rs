@@ -82,12 +82,21 @@ pub fn meet(known: &mut UnixConnection, dialled: Kernel) -> Option<()> {
     None
 }
 
-/// What came of a read: bytes that were not met leave it open what they were.
+/// What came of a read of `size` bytes: those that were not met leave it open what they were.
 #[inline(always)]
-pub fn count_unmet(known: &UnixConnection) {
-    if known.connection.said > 0 && known.connection.speaker != OTHER_END {
+pub fn count_unmet(known: &mut UnixConnection, size: u32) {
+    let received = known.received as u32;
+    known.had = known.had.wrapping_add(size);
+    if known.had.wrapping_sub(received) as i32 > 0 {
+        known.had = received;
         emit::miss(kind::UNMET);
     }
+}
+
+/// A connection has this address from now on: what an older one left there is not its own.
+#[inline(always)]
+pub fn forget(accepted: u64) {
+    let _ = EARLY.remove(accepted);
 }
 
 /// The dialling end meets what the other end wrote: its task runs.
@@ -112,7 +121,7 @@ fn heard(known: &mut UnixConnection, packet: Kernel) -> Option<()> {
     let status = messages::status(&connection.heard_head, connection.heard_head_length);
     tries::note_heard(connection, status);
     let status = status?;
-    if begins && is_watched(status) {
+    if used < messages::STATUS_LINE && is_watched(status) {
         tell(known, kind::UNIX_HEARD, status, how::OPEN, false);
     }
     None

@@ -242,7 +242,7 @@ impl Default for Attempts {
         let age = Duration::from_secs(180);
         Self {
             waiting: Recent::new(8192, age),
-            seen: Recent::new(4096, age),
+            seen: Recent::new(16384, age),
             glimpses: Recent::new(1024, Duration::from_secs(10)),
             doubted: Recent::new(1024, Duration::from_secs(10)),
             dials: Dials::default(),

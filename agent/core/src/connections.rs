@@ -89,7 +89,7 @@ impl Default for Connections {
         Self {
             ends: Recent::new(4096, MEMORY),
             numbered: Recent::new(4096, MEMORY),
-            answers: Recent::new(4096, Duration::from_secs(60)),
+            answers: Recent::new(8192, Duration::from_secs(60)),
         }
     }
 }

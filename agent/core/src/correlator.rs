@@ -80,7 +80,7 @@ impl Correlator {
             last_answers: Recent::new(4096, hour),
             gateways: Recent::new(1024, hour),
             habits: Habits::default(),
-            hearers: Recent::new(4096, Duration::from_secs(60)),
+            hearers: Recent::new(8192, Duration::from_secs(60)),
             asking: Asking::default(),
             verdicts: VecDeque::new(),
             stories: Stories::default(),

@@ -171,8 +171,13 @@ fn is_gateway(attempt: &Attempt, memory: &Memory) -> bool {
         return false;
     };
     let asked = is_http(flow) && http::request_line(&flow.said_head).is_some();
-    let known = GATEWAYS.contains(&task.comm.as_str());
+    let known = is_known(task);
     (asked || known) && memory.listeners.of(task).next().is_some()
+}
+
+/// Whether it has a gateway's name.
+pub fn is_known(task: &Task) -> bool {
+    GATEWAYS.contains(&task.comm.as_str())
 }
 
 fn near_miss(

@@ -63,10 +63,10 @@ pub struct Packets {
 impl Default for Packets {
     fn default() -> Self {
         Self {
-            resets: Recent::new(4096, MEMORY),
+            resets: Recent::new(6144, MEMORY),
             drops: Recent::new(4096, MEMORY),
             overflows: Recent::new(4096, MEMORY),
-            reset_numbers: Recent::new(4096, MEMORY),
+            reset_numbers: Recent::new(6144, MEMORY),
             drop_numbers: Recent::new(4096, MEMORY),
             overflow_numbers: Recent::new(4096, MEMORY),
             drop_acknowledged: Recent::new(4096, MEMORY),

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::attempts::Attempts;
 use crate::memory::Memory;
+use crate::near;
 use crate::recent::Recent;
 use crate::units::Pid;
 
@@ -29,7 +30,7 @@ impl Strangers {
     }
 }
 
-/// Forgets what is no longer new and whose process neither gave a failed answer nor listens: else each that a
+/// Forgets what is no longer new and whose process neither gave a failed answer nor listens nor has a gateway's name: else each that a
 /// client hears would take its room for minutes.
 pub fn forget(attempts: &mut Attempts, gateways: &Recent<Pid, ()>, memory: &Memory) {
     while let Some((pid, number)) = attempts.strange.poll() {
@@ -41,8 +42,9 @@ pub fn forget(attempts: &mut Attempts, gateways: &Recent<Pid, ()>, memory: &Memo
         };
         let flow = &attempt.flow;
         let task = flow.task.as_ref().or(flow.owner.as_ref());
-        let listens = task.is_none_or(|task| memory.listeners.of(task).next().is_some());
-        if !listens {
+        // Whose listener was made before the agent came, elsewhere, is known by its name alone.
+        let passes_on = |task| near::is_known(task) || memory.listeners.of(task).next().is_some();
+        if !task.is_none_or(passes_on) {
             attempts.spend(pid, number);
         }
     }
