@@ -7,7 +7,8 @@ use crate::units::Timestamp;
 /// Records that were lost, and where.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lost {
-    /// `ring` (full), `decode` (not understood), `log` (kernel log overrun).
+    /// `ring` (full), `memory` (none beside a socket), `hook` (bytes that none met), `decode` (not
+    /// understood), `log` (kernel log overrun).
     pub stage: String,
     /// How many.
     pub count: u64,
