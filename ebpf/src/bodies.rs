@@ -18,14 +18,13 @@ use crate::{
     header,
     kernel::{Kernel, Sock, bounded},
     layout::layout,
+    messages::{IOVEC_LENGTH, IOVEC_SIZE},
     packet::read,
     packets::{self, Payload},
 };
 
 /// The last pieces of a vectored write that are looked at.
 const PIECES: u64 = 4;
-const IOVEC_LENGTH: u32 = 8;
-const IOVEC_SIZE: u64 = 16;
 
 /// One for each direction.
 #[map]

@@ -10,8 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// The reader drains on a timer: a wake-up would cost more than the record (`BPF_RB_NO_WAKEUP`).
 const NO_WAKEUP: u64 = 1;
 
-/// 8 MiB: some 9,000 failures of four records each between two drains. Full: the record is lost
-/// and counted.
+/// 8 MiB: some 9,000 records between two drains. Full: the record is lost and counted.
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 

@@ -20,8 +20,8 @@ use crate::{
 };
 
 /// `struct iovec`: base, then length.
-const IOVEC_LENGTH: u32 = 8;
-const IOVEC_SIZE: u64 = 16;
+pub const IOVEC_LENGTH: u32 = 8;
+pub const IOVEC_SIZE: u64 = 16;
 /// Some write each word as a piece of its own (Varnish): so many hold a status line, or a request line
 /// and the first fields.
 const PIECES: u64 = 12;

@@ -48,9 +48,10 @@ pub fn known(tid: u32) -> Option<&'static mut Thread> {
 /// The same, made where nothing is known.
 #[inline(always)]
 pub fn of(tid: u32) -> Option<&'static mut Thread> {
-    if THREADS.get_ptr(tid).is_none() {
-        THREADS.insert(tid, &BLANK, 0).ok()?;
+    if let Some(thread) = known(tid) {
+        return Some(thread);
     }
+    THREADS.insert(tid, &BLANK, 0).ok()?;
     known(tid)
 }
 

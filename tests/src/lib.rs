@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod container;
 pub mod daemon;
 pub mod dist;
+pub mod fdinfo;
 pub mod firewall;
 pub mod gateways;
 pub mod handshakes;

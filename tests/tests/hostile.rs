@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use probe502_tests::agent::binary;
 use probe502_tests::client::SECRET;
 use probe502_tests::daemon::Daemon;
+use probe502_tests::fdinfo::{descriptors, number};
 use probe502_tests::nginx::Nginx;
 use probe502_tests::paths::Folder;
 use probe502_tests::running::Running;
@@ -138,8 +138,7 @@ fn no_secret_gets_out() -> Result<()> {
     told.push(("/api/summary", daemon.page("/api/summary")?));
     daemon.end()?;
     told.push(("the daemon's messages", daemon.messages()));
-    let mut stored = Vec::new();
-    fs::File::open(&history)?.read_to_end(&mut stored)?;
+    let stored = fs::read(&history)?;
     told.push(("history.db", String::from_utf8_lossy(&stored).into_owned()));
     for (name, text) in &told {
         ensure!(!text.contains(SECRET), "a secret is in {name}: {text}");
@@ -164,29 +163,22 @@ fn nothing_that_a_terminal_obeys_gets_out() -> Result<()> {
 }
 
 /// The kernel's numbers of the programs, maps and links that a process holds (proc(5), fdinfo).
-fn held(pid: u32) -> Result<[BTreeSet<u32>; 3]> {
-    let mut held = <[BTreeSet<u32>; 3]>::default();
-    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        // A descriptor may close while we look.
-        let text = fs::read_to_string(entry?.path()).unwrap_or_default();
-        for (kind, ids) in ["prog_id:", "map_id:", "link_id:"].iter().zip(&mut held) {
-            let found = text.lines().filter_map(|line| line.strip_prefix(kind));
-            ids.extend(found.filter_map(|id| id.trim().parse::<u32>().ok()));
-        }
-    }
-    Ok(held)
+fn held(pid: u32) -> Result<[BTreeSet<u64>; 3]> {
+    let held = descriptors(pid)?;
+    let of = |kind| held.iter().filter_map(|one| number(one, kind)).collect();
+    Ok(["prog_id:", "map_id:", "link_id:"].map(of))
 }
 
 /// All that the kernel has of each kind (bpf(2), `BPF_PROG_GET_NEXT_ID` and its like), but for what
 /// goes while we look.
-fn all() -> [BTreeSet<u32>; 3] {
+fn all() -> [BTreeSet<u64>; 3] {
     let programs = aya::programs::loaded_programs().flatten();
     let maps = aya::maps::loaded_maps().flatten();
     let links = aya::programs::loaded_links().flatten();
     [
-        programs.map(|program| program.id()).collect(),
-        maps.map(|map| map.id()).collect(),
-        links.map(|link| link.id()).collect(),
+        programs.map(|program| program.id().into()).collect(),
+        maps.map(|map| map.id().into()).collect(),
+        links.map(|link| link.id().into()).collect(),
     ]
 }
 

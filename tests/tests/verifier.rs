@@ -1,12 +1,12 @@
 //! The kernel's verifier takes every program, by a wide margin: other kernels' verifiers take longer ways.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use probe502_tests::agent::binary;
+use probe502_tests::fdinfo::{descriptors, number};
 use probe502_tests::running::Running;
 use probe502_tests::skip::unable;
 
@@ -19,17 +19,12 @@ const STEPS: u64 = 600_000;
 /// The steps that the verifier took for each program that a process holds, by the program's number
 /// (`bpf_prog_show_fdinfo`, kernel/bpf/syscall.c).
 fn steps(pid: u32) -> Result<BTreeMap<u64, u64>> {
-    let mut steps = BTreeMap::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        // A descriptor may close while we look.
-        let text = fs::read_to_string(entry?.path()).unwrap_or_default();
-        let field = |name: &str| -> Option<u64> {
-            let line = text.lines().find_map(|line| line.strip_prefix(name));
-            line?.trim().parse().ok()
-        };
-        steps.extend(field("prog_id:").zip(field("verified_insns:")));
-    }
-    Ok(steps)
+    let held = descriptors(pid)?;
+    let programs = held.iter().filter_map(|one| {
+        let steps = number(one, "verified_insns:")?;
+        Some((number(one, "prog_id:")?, steps))
+    });
+    Ok(programs.collect())
 }
 
 fn loads(options: &[&str]) -> Result<()> {

@@ -30,8 +30,8 @@ impl Strangers {
     }
 }
 
-/// Forgets what is no longer new and whose process neither gave a failed answer nor listens nor has a gateway's name: else each that a
-/// client hears would take its room for minutes.
+/// Forgets what is no longer new and whose process neither gave a failed answer nor listens nor has a
+/// gateway's name: else each that a client hears would take its room for minutes.
 pub fn forget(attempts: &mut Attempts, gateways: &Recent<Pid, ()>, memory: &Memory) {
     while let Some((pid, number)) = attempts.strange.poll() {
         if gateways.get(&pid).is_some() {
