@@ -129,19 +129,58 @@ fn before_the_dead(kind: Kind, marks_down: bool) -> Result<(Watch, Gateway)> {
     Ok((watch, Gateway::start(kind, &plan)?))
 }
 
+/// Its checks need two failures of each.
+fn until_nobody_is_left(gateway: &Gateway) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !gateway.log().contains("has no server available") {
+        ensure!(Instant::now() < deadline, gateway.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
 /// Health checks have found nobody alive before the first request comes.
 fn checks_find_nobody(kind: Kind) -> Result<()> {
     if kind.is_missing() {
         return Ok(());
     }
     let (mut watch, gateway) = before_the_dead(kind, false)?;
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !gateway.log().contains("has no server available") {
-        ensure!(Instant::now() < deadline, gateway.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until_nobody_is_left(&gateway)?;
     known(&mut watch, &gateway, "proxy.no-live-upstream")?;
     watch.end().map(drop)
+}
+
+/// A rule refuses in the very words that `HAProxy` has for want of a server.
+fn refuses_beside_the_dead(kind: Kind) -> Result<()> {
+    if kind.is_missing() {
+        return Ok(());
+    }
+    let upstream = Upstream::faulty(&[])?;
+    let alive = || Server::Tcp(upstream.addr.clone());
+    let site = Site::on(HOST, vec![alive(), alive()])?;
+    let mut watch = Watch::on(site.addr.port(), &STATUSES)?;
+    let plan = Plan {
+        sites: vec![site, Site::on(HOST, vec![dead()?, dead()?])?],
+        ..Plan::default()
+    };
+    let gateway = Gateway::start(kind, &plan)?;
+    until_nobody_is_left(&gateway)?;
+    for _ in 0..3 {
+        let answer = gateway.get(&format!("/denied/{}", next_id()))?;
+        let unknown = ["unknown.unexplained", LOST];
+        watch.expect_one_of(&answer, &unknown, Sure::Unknown);
+    }
+    watch.end().map(drop)
+}
+
+#[test]
+fn a_refusal_of_haproxy_is_not_for_want_of_a_server() -> Result<()> {
+    refuses_beside_the_dead(Kind::Haproxy)
+}
+
+#[test]
+fn a_refusal_of_haproxy_3_is_not_for_want_of_a_server() -> Result<()> {
+    refuses_beside_the_dead(Kind::HaproxyTrixie)
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::joining::{Answer, Joined};
 use crate::memory::Memory;
 use crate::near::as_answer;
 use crate::own_answer::is_at_its_door;
-use crate::own_page::Word;
+use crate::own_page::{Want, Word};
 use crate::units::Timestamp;
 use crate::unix::Target;
 use crate::verdict::{Join, Symptom};
@@ -24,10 +24,15 @@ const SHOWN: usize = 4;
 /// what it said.
 #[must_use]
 pub fn before(answer: &Answer, attempts: &Attempts, memory: &Memory) -> Vec<Failure> {
-    if !answer.wants_server || !answer.is_unasked() || !is_at_its_door(answer, memory) {
+    if answer.wants_server == Want::No || !answer.is_unasked() || !is_at_its_door(answer, memory) {
         return Vec::new();
     }
-    let mut last: Vec<&Attempt> = failing(answer, attempts).into_values().collect();
+    let failing = failing(answer, attempts);
+    // Who has one page for want of a server and for what a rule refuses: anyone alive may be its server.
+    if answer.wants_server == Want::Maybe && is_anyone_alive(answer, &failing, memory) {
+        return Vec::new();
+    }
+    let mut last: Vec<&Attempt> = failing.into_values().collect();
     last.sort_by_key(|attempt| std::cmp::Reverse((attempt.at, attempt.number)));
     last.truncate(SHOWN);
     last.reverse();
@@ -59,6 +64,13 @@ fn failing<'a>(answer: &Answer, attempts: &'a Attempts) -> BTreeMap<String, &'a 
     fresh
         .map(|(place, (attempt, _))| (place, attempt))
         .collect()
+}
+
+/// Whether this gateway found somebody somewhere, and not nobody since.
+fn is_anyone_alive(answer: &Answer, failing: &BTreeMap<String, &Attempt>, memory: &Memory) -> bool {
+    let found = |place: &Target| failing.get(&place.to_string()).map(|attempt| attempt.at);
+    let mut alive = memory.alive.of(answer.task.pid, answer.at);
+    alive.any(|(place, seen)| found(place).is_none_or(|failed| failed < seen))
 }
 
 /// Whether a check may fail so. A request whose client left looks like one that waits too long.

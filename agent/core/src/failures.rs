@@ -7,6 +7,7 @@ use crate::event::Task;
 use crate::joining::Answer;
 use crate::memory::Memory;
 use crate::own_answer::MARKED_DOWN;
+use crate::own_page::Want;
 use crate::units::Timestamp;
 use crate::unix::Target;
 use crate::verdict::Symptom;
@@ -60,7 +61,9 @@ pub fn before(answer: &Answer, memory: &Memory) -> Vec<Failure> {
     let untried = answer.is_untried();
     // A thread that keeps its requests would have let go of an attempt before it answered.
     let is_told_by_order = answer.is_at_once() && !answer.manner.hops;
-    if !untried && !is_told_by_order {
+    // HAProxy marks a server down for what its checks find, never for a request's failure.
+    let is_by_checks = answer.wants_server == Want::Maybe;
+    if !untried && !is_told_by_order || is_by_checks {
         return Vec::new();
     }
     let task = &answer.task;
@@ -80,7 +83,11 @@ pub fn before(answer: &Answer, memory: &Memory) -> Vec<Failure> {
     let mut last: Vec<Failure> = memory.failures().filter(is_ours).cloned().collect();
     // Alone in its group, a server is never marked down (nginx: ngx_http_upstream_module, `server`).
     let tried: BTreeSet<_> = last.iter().flat_map(|failure| &failure.tried).collect();
-    let needed = if untried && answer.wants_server { 1 } else { 2 };
+    let needed = if untried && answer.wants_server == Want::Yes {
+        1
+    } else {
+        2
+    };
     if tried.len() < needed {
         return Vec::new();
     }

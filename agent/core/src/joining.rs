@@ -7,7 +7,7 @@ use crate::event::{Flow, Task};
 use crate::fitting::{AT_ONCE, Line, SLACK, counts, fits, follows, is_all, is_near, line};
 use crate::habits::Manner;
 use crate::letting_go::{is_next_by_order, let_go_next};
-use crate::own_page::Word;
+use crate::own_page::{Want, Word};
 use crate::shapes::Shape;
 use crate::sharing::{remember, shared};
 use crate::tries::before;
@@ -51,8 +51,8 @@ pub struct Answer {
     pub manner: Manner,
     /// The kernel told what the thread had let go of just before it answered.
     pub ordered: bool,
-    /// It is the page that its gateway has for want of a server.
-    pub wants_server: bool,
+    /// Whether it is the page that its gateway has for want of a server.
+    pub wants_server: Want,
     /// What its page says of a dial.
     pub word: Option<Word>,
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::alive::Alive;
 use crate::cause::Cause;
 use crate::clock::Clock;
 use crate::connections::Connections;
@@ -54,6 +55,8 @@ pub struct Memory {
     pub lookups: Recent<Pid, Lookup>,
     /// Idle timers.
     pub clocks: Clocks,
+    /// Whom gateways found alive.
+    pub alive: Alive,
     /// UNIX paths and failed calls.
     pub unix: Calls,
     /// Who listens on UNIX paths.
@@ -78,6 +81,7 @@ impl Default for Memory {
             looks: Looks::default(),
             lookups: Recent::new(1024, Duration::from_secs(60)),
             clocks: Clocks::default(),
+            alive: Alive::default(),
             unix: Calls::default(),
             unix_listeners: UnixListeners::default(),
             clock: Clock::default(),
@@ -149,6 +153,7 @@ impl Memory {
 
     /// A connection ended. Says for whom an upstream's idle timer was just seen at work.
     pub fn end(&mut self, at: Timestamp, flow: &Flow) -> Option<(Family, Place)> {
+        self.alive.end(at, flow);
         let around = (&self.listeners, &self.processes);
         self.clocks.end(at, flow, around)
     }

@@ -12,6 +12,7 @@ use crate::http;
 use crate::joining::{Answer, Joined};
 use crate::memory::Memory;
 use crate::notice::{Dialler, NEAR_MISS, NearMiss, Outcome, Rescue};
+use crate::own_page::Want;
 use crate::shapes::Shape;
 use crate::telling::tell;
 use crate::units::{Cookie, Head, Pid, Timestamp};
@@ -258,7 +259,7 @@ pub fn as_answer(attempt: &Attempt, task: Task) -> Answer {
         elsewhere: Vec::new(),
         manner: Manner::default(),
         ordered: true,
-        wants_server: false,
+        wants_server: Want::No,
         word: None,
     }
 }

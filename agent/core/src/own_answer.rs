@@ -13,6 +13,7 @@ use crate::http::request_line;
 use crate::joining::Answer;
 use crate::listeners::Open;
 use crate::memory::{FAILURES, Memory};
+use crate::own_page::Want;
 use crate::units::{Pid, Timestamp};
 
 /// For so long after a failure a gateway may hold an upstream for dead (Apache's `retry`, the longest
@@ -84,7 +85,7 @@ pub fn is_its_own(answer: &Answer, attempts: &Attempts, memory: &Memory) -> bool
     answer.is_untried()
         && answer.flow.marks.untroubled
         // A health check may have found nobody, and failed by what an upstream said.
-        && !answer.wants_server
+        && answer.wants_server == Want::No
         && is_known(answer, memory)
         && !asks_unseen(answer, memory)
         && !was_let_down(answer, attempts, memory)

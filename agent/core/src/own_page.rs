@@ -3,25 +3,38 @@
 use crate::http::field;
 use crate::units::{Errno, Head};
 
-/// Whether it is the head of a gateway's own page for a request that it had no server for.
+/// Whether a gateway's page is for a request that it had no server for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// It is not.
+    No,
+    /// Or for one that a rule of its refuses: `HAProxy` has one page for both (`deny_status 503`).
+    Maybe,
+    /// It is for nothing else.
+    Yes,
+}
+
+/// What the head of its page says of it.
 #[must_use]
-pub fn is_for_want_of_a_server(head: &Head) -> bool {
+pub fn want(head: &Head) -> Want {
     let text = head.text();
     let first = text.split("\r\n").next().unwrap_or_default();
     let Some((_, status)) = first.split_once(' ') else {
-        return false;
+        return Want::No;
     };
     let has = |name: &str| field(&text, name).is_some();
     let length = |bytes: &str| field(&text, "content-length") == Some(bytes);
     match status.to_ascii_lowercase().as_str() {
         // Varnish, whatever its backend's fault: a rule's `synth(503)` has the usual words.
-        "503 backend fetch failed" => true,
-        _ if has("x-squid-error") => true,
+        "503 backend fetch failed" => Want::Yes,
+        _ if has("x-squid-error") => Want::Yes,
         // HAProxy's pages have no date; what a rule returns says nothing of caches.
-        "503 service unavailable" if has("cache-control") && !has("date") => true,
+        "503 service unavailable" if has("cache-control") && !has("date") => Want::Maybe,
         // Envoy says `no healthy upstream`, Traefik `no available server`.
-        "503 service unavailable" => has("content-type") && (length("19") || length("20")),
-        _ => false,
+        "503 service unavailable" if has("content-type") && (length("19") || length("20")) => {
+            Want::Yes
+        }
+        _ => Want::No,
     }
 }
 
@@ -68,33 +81,42 @@ mod tests {
     #[test]
     fn pages_of_their_own_are_told_from_what_a_rule_says() {
         for (head, expected) in [
-            ("HTTP/1.1 503 Backend fetch failed\r\nDate: x\r\n", true),
-            ("HTTP/1.1 503 Service Unavailable\r\nDate: x\r\n\r\n", false),
+            (
+                "HTTP/1.1 503 Backend fetch failed\r\nDate: x\r\n",
+                Want::Yes,
+            ),
+            (
+                "HTTP/1.1 503 Service Unavailable\r\nDate: x\r\n\r\n",
+                Want::No,
+            ),
             (
                 "HTTP/1.1 502 Bad Gateway\r\nServer: x\r\nX-Squid-Error: x x\r\n",
-                true,
+                Want::Yes,
             ),
             (
                 "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 107\r\ncache-control: x\r\n",
-                true,
+                Want::Maybe,
             ),
             (
                 "HTTP/1.1 503 Service Unavailable\r\ndate: x\r\ncache-control: x\r\n",
-                false,
+                Want::No,
             ),
             (
                 "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n",
-                false,
+                Want::No,
             ),
             (
                 "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 19\r\ncontent-type: x\r\n",
-                true,
+                Want::Yes,
             ),
-            ("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 19\r\n", false),
-            ("", false),
+            (
+                "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 19\r\n",
+                Want::No,
+            ),
+            ("", Want::No),
         ] {
             let head = Head(head.as_bytes().to_vec());
-            assert_eq!(is_for_want_of_a_server(&head), expected, "{head:?}");
+            assert_eq!(want(&head), expected, "{head:?}");
         }
     }
 

@@ -57,6 +57,8 @@ fn listener(ground: &Ground, site: &Site) -> Result<String> {
         site.addr.port(),
         site.addr
     );
+    // A refusal in words of its own: its page for want of a server has the same.
+    text += "  http-request deny deny_status 503 if { path_beg /denied }\n";
     if let Some(status) = site.rule {
         writeln!(text, "  http-request return status {status}")?;
     }

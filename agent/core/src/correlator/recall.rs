@@ -12,7 +12,7 @@ use crate::http;
 use crate::joining::{Answer, Joined};
 use crate::letting_go::is_next_by_order;
 use crate::looks::{Peer, Queue};
-use crate::own_page::{self, is_for_want_of_a_server};
+use crate::own_page;
 use crate::shapes::Shape;
 use crate::twins::shows_who_answers_first;
 use crate::units::{Head, Pid, Timestamp};
@@ -38,7 +38,7 @@ impl Correlator {
             elsewhere: Vec::new(),
             manner: self.habits.of(at, task.pid, flow.threads),
             ordered: self.memory.ordered,
-            wants_server: is_for_want_of_a_server(said),
+            wants_server: own_page::want(said),
             word: own_page::word(said),
             task,
             flow,
