@@ -79,9 +79,15 @@ fn is_prompt(answer: &Answer, attempt: &Attempt, begun: Duration) -> bool {
 pub fn fits(answer: &Answer, attempt: &Attempt, until: Timestamp) -> bool {
     let arrived = arrival(answer);
     let status_fits = attempt.relayed.is_none_or(|status| status == answer.status);
+    // Where the kernel says that nobody was turned to since the request came, a check just before it is none.
+    let slack = if answer.is_untried() {
+        Duration::ZERO
+    } else {
+        SLACK
+    };
     let after = match (arrived, attempt.began()) {
-        (Some(arrived), Some(began)) => began.plus(SLACK) >= arrived,
-        (Some(arrived), None) => attempt.at.plus(SLACK) >= arrived,
+        (Some(arrived), Some(began)) => began.plus(slack) >= arrived,
+        (Some(arrived), None) => attempt.at.plus(slack) >= arrived,
         (None, _) => answer.at.since(attempt.at) <= AT_ONCE,
     };
     let begun = attempt.began().is_none_or(|began| began <= answer.at);
