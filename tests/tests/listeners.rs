@@ -1,9 +1,12 @@
 //! Nobody takes the connection: nothing listens, it listens elsewhere, it has stopped listening.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
-use anyhow::Result;
-use probe502_tests::client::{self, next_id};
+use anyhow::{Context, Result, bail, ensure};
+use probe502_tests::agent::Agent;
+use probe502_tests::client::{self, Client, next_id};
+use probe502_tests::gateways::{Gateway, Kind, Plan as Wishes, Server, Site};
 use probe502_tests::netns::Netns;
 use probe502_tests::nginx::{Nginx, Plan, free_port};
 use probe502_tests::running::signal;
@@ -136,7 +139,7 @@ fn uvicorn_closes_its_listener_while_it_drains() -> Result<()> {
     std::thread::sleep(Duration::from_millis(500));
     let answer = stage.gateway.get(&format!("/draining/{}", next_id()))?;
     stage.watch.expect(&answer, "listener.closed", Sure::Proven);
-    anyhow::ensure!(client::joined(slow)?.status == 200, "uvicorn did not drain");
+    ensure!(client::joined(slow)?.status == 200, "uvicorn did not drain");
     stage.end()
 }
 
@@ -154,4 +157,86 @@ fn the_listener_closed_with_the_connection_in_its_queue() -> Result<()> {
         .watch
         .expect(&answer, "listener.closed-queued", Sure::Proven);
     stage.end()
+}
+
+const HOST: &str = "127.0.0.1";
+/// A busy host may run this process again only when the verdict is told: then nothing had listened.
+const TRIES: usize = 12;
+
+/// Each site's only server begins to listen as its first request has failed.
+fn listens_too_late(kind: Kind) -> Result<()> {
+    if kind.is_missing() {
+        return Ok(());
+    }
+    let dead = || Ok(endpoint(HOST, free_port(HOST)?));
+    let servers = (0..TRIES).map(|_| dead()).collect::<Result<Vec<_>>>()?;
+    let site = |server: &String| Site::on(HOST, vec![Server::Tcp(server.clone())]);
+    let sites = servers.iter().map(site).collect::<Result<Vec<_>>>()?;
+    let doors: Vec<_> = sites.iter().map(|site| site.addr).collect();
+    let ports: Vec<String> = doors.iter().map(|door| door.port().to_string()).collect();
+    let gateway = Gateway::start(
+        kind,
+        &Wishes {
+            sites,
+            ..Wishes::default()
+        },
+    )?;
+    let options = ["--status", "502,503", "--port", &ports.join(",")];
+    let mut watch = Watch::on(gateway.port(), &options)?;
+    for (server, door) in servers.iter().zip(doors) {
+        let answer = Client::connect(door)?.get(&format!("/early/{}", next_id()))?;
+        let _listener = TcpListener::bind(server)?;
+        let causes = ["listener.not-ready", "listener.absent"];
+        let seen = watch.expect_one_of(&answer, &causes, Sure::Proven);
+        if seen.is_none_or(|seen| seen.field("/cause") == causes[0]) {
+            return watch.end().map(drop);
+        }
+    }
+    bail!("listener.not-ready was never told")
+}
+
+#[test]
+fn a_listener_comes_just_after_nginx_had_dialled() -> Result<()> {
+    listens_too_late(Kind::Nginx)
+}
+
+#[test]
+fn a_listener_comes_just_after_envoy_had_dialled() -> Result<()> {
+    listens_too_late(Kind::Envoy)
+}
+
+/// A near miss is judged a second later than a failed answer: there a server may take longer to start.
+fn starts_behind_a_live_one() -> Result<String> {
+    let (live, late) = (Upstream::faulty(&[])?, endpoint(HOST, free_port(HOST)?));
+    let upstreams = vec![late.clone(), live.addr.clone()];
+    let gateway = Nginx::start(&Plan {
+        upstreams,
+        ..Plan::before("")
+    })?;
+    let agent = Agent::watch(&["--port", &gateway.port().to_string(), "--near-misses"])?;
+    ensure!(gateway.get("/ok")?.status == 200, "not tried again");
+    std::thread::sleep(Duration::from_millis(300));
+    let _listener = TcpListener::bind(&late)?;
+    let near = agent.notice(Duration::from_secs(20), |seen| {
+        seen.field("/attempt/addr") == late
+    });
+    let near = near.context("no near miss")?;
+    ensure!(near.field("/outcome") == "rescued", "{}", near.line);
+    agent.finish()?;
+    Ok(near.field("/cause").to_owned())
+}
+
+#[test]
+fn a_server_starts_while_another_answers_for_it() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    for _ in 0..4 {
+        match starts_behind_a_live_one()?.as_str() {
+            "listener.not-ready" => return Ok(()),
+            "listener.absent" => {}
+            other => bail!("{other}"),
+        }
+    }
+    bail!("listener.not-ready was never told")
 }
