@@ -20,7 +20,7 @@ use crate::kernel::{self, HookState, Kernel, Options};
 use crate::kubernetes::{Names, News, Word};
 use crate::privilege;
 use crate::recording::Recorder;
-use crate::senses::kmsg::KernelLog;
+use crate::senses::kmsg::{KernelLog, LogLines};
 use crate::senses::looks::Looker;
 use crate::senses::{Naming, sockets};
 pub use counts::{Counts, Totals};
@@ -43,6 +43,8 @@ const WORDS: usize = 16;
 /// Its name where it is missing. It is no hook: without it only OOM kills lack their report, which
 /// the core sees by itself.
 const LOG: &str = "kernel-log";
+/// The hook that stands in for it.
+const LINES: &str = "log_line";
 
 /// The senses at work, the core behind them, and the recording of what they say.
 pub struct Live {
@@ -50,6 +52,8 @@ pub struct Live {
     decoder: Decoder,
     correlator: Correlator,
     log: Option<KernelLog>,
+    /// Its lines by a hook, where it cannot be read.
+    lines: LogLines,
     looker: Looker,
     names: Option<Names>,
     words: Vec<Word>,
@@ -80,6 +84,7 @@ impl Live {
             kernel,
             correlator: Correlator::new(Settings::default()),
             log: KernelLog::open().ok(),
+            lines: LogLines::default(),
             looker: Looker::new(naming.arguments),
             names: naming.kubernetes.then(Names::start).transpose()?,
             words: Vec::new(),
@@ -104,14 +109,13 @@ impl Live {
 
     /// How many hooks are attached, and the names of what is missing.
     pub fn senses(&self) -> (usize, Vec<String>) {
-        let attached = |state: &HookState| matches!(state, HookState::Attached);
-        let count = self
-            .kernel
-            .hooks()
-            .iter()
-            .filter(|hook| attached(&hook.state))
-            .count();
-        let log = self.log.is_none().then(|| LOG.to_owned());
+        let hooks = self.kernel.hooks().iter();
+        let attached: Vec<&str> = hooks
+            .filter(|hook| hook.state.is_attached())
+            .map(|hook| hook.name)
+            .collect();
+        let untold = self.log.is_none() && !attached.contains(&LINES);
+        let (count, log) = (attached.len(), untold.then(|| LOG.to_owned()));
         (
             count,
             missing_hooks(&self.kernel).into_iter().chain(log).collect(),
@@ -274,10 +278,13 @@ impl Live {
 
     fn drain_ring(&mut self, now: Timestamp) -> anyhow::Result<()> {
         let (mut events, mut undecoded) = (Vec::new(), 0);
-        let decoder = &self.decoder;
-        let drained = self.kernel.drain(|bytes| match decoder.decode(bytes) {
-            Ok(event) => events.push(event),
-            Err(_) => undecoded += 1,
+        let (decoder, lines) = (&self.decoder, &mut self.lines);
+        let drained = self.kernel.drain(|bytes| match lines.hear(bytes) {
+            Some(report) => events.extend(report),
+            None => match decoder.decode(bytes) {
+                Ok(event) => events.push(event),
+                Err(_) => undecoded += 1,
+            },
         });
         self.plenty = drained > self.ring_bytes / PLENTY;
         self.undecoded += undecoded;

@@ -16,7 +16,7 @@ mod unix;
 pub use layout::{ABSENT, Layout};
 pub use lookup::{Lookup, NAME};
 pub use records::{
-    Death, Drop, Flow, HEAD, Header, Listener, Overflow, Reset, Signal, Task, Tuple, Victim, how,
-    kind, role,
+    Death, Drop, Flow, HEAD, Header, LOGGED, Listener, LogLine, Overflow, Reset, Signal, Task,
+    Tuple, Victim, how, kind, role,
 };
 pub use unix::{Call, PATH, UnixDial, UnixDialler, UnixFlow, UnixListener, call};

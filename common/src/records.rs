@@ -30,6 +30,8 @@ pub mod kind {
     pub const DROP: u16 = 10;
     /// An [`Overflow`](crate::Overflow).
     pub const OVERFLOW: u16 = 11;
+    /// A [`LogLine`](crate::LogLine).
+    pub const LOG_LINE: u16 = 12;
     /// A [`UnixFlow`](crate::UnixFlow) that ended, or that its dialling end could not use.
     pub const UNIX_ENDED: u16 = 24;
     /// A [`UnixFlow`](crate::UnixFlow): a watched status line arrived on a dialled connection.
@@ -320,6 +322,24 @@ pub struct Victim {
     pub pid: u32,
     /// Zero.
     pub padding: [u8; 4],
+}
+
+/// Bytes kept of what the kernel logs: a cgroup's path in Kubernetes takes some 190. A judgement of
+/// probe502's own.
+pub const LOGGED: usize = 256;
+
+/// The kernel logged a line, or a piece of one, as it does of an OOM kill (`console`).
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct LogLine {
+    /// Kind [`kind::LOG_LINE`].
+    pub header: Header,
+    /// Bytes of `text` that hold.
+    pub length: u32,
+    /// Zero.
+    pub padding: [u8; 4],
+    /// What it logged; what is behind `length` means nothing.
+    pub text: [u8; LOGGED],
 }
 
 /// The kernel dropped a packet: by a firewall's order, or because no neighbour answered (`kfree_skb`).

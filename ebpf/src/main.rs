@@ -16,6 +16,7 @@ mod header;
 mod headers;
 mod kernel;
 mod layout;
+mod logged;
 mod messages;
 mod names;
 mod order;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use serde::Serialize;
 
 use crate::exit::Ending;
-use crate::kernel::{Blocked, HookState, Kernel, Options};
+use crate::kernel::{Blocked, Hook, HookState, Kernel, Options};
 use crate::output::paint::Paint;
 use crate::privilege;
 use crate::senses::kmsg::KernelLog;
@@ -75,7 +75,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
             .hooks()
             .iter()
             .map(hook)
-            .chain([kernel_log(), processes()])
+            .chain([kernel_log(kernel), processes()])
             .collect(),
         Err(_) => Vec::new(),
     };
@@ -123,7 +123,7 @@ fn attach() -> anyhow::Result<Kernel> {
     Kernel::attach(&Options::default())
 }
 
-fn hook(hook: &crate::kernel::Hook) -> Row {
+fn hook(hook: &Hook) -> Row {
     let (state, reason) = match &hook.state {
         HookState::Attached => (State::Ok, None),
         HookState::OnCall => (
@@ -143,13 +143,21 @@ fn hook(hook: &crate::kernel::Hook) -> Row {
     }
 }
 
-fn kernel_log() -> Row {
-    sense(
+/// No pod has the device: a hook stands in for it there.
+fn kernel_log(kernel: &Kernel) -> Row {
+    let mut row = sense(
         ("kernel-log", "/dev/kmsg"),
         KernelLog::open().err(),
         "process.oom.*: whose limit an OOM kill was for",
         "grant CAP_SYSLOG, and pass /dev/kmsg into a container",
-    )
+    );
+    let is_told = |hook: &Hook| hook.name == "log_line" && hook.state.is_attached();
+    if row.state == State::Missing && kernel.hooks().iter().any(is_told) {
+        let why = row.reason.unwrap_or_default();
+        row.reason = Some(format!("log_line tells the same; {why}"));
+        (row.state, row.fix) = (State::NotNeeded, None);
+    }
+    row
 }
 
 /// Process 1 is another user's for everyone who may not look.

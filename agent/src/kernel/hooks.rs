@@ -12,6 +12,7 @@ use aya::{Btf, Ebpf};
 use super::Options;
 use super::btf::KernelTypes;
 use super::cgroup;
+use crate::senses::kmsg::KernelLog;
 use rows::ROWS;
 
 mod rows;
@@ -38,6 +39,13 @@ pub enum HookState {
     NotChosen(String),
     /// Refused by this kernel, with the reason.
     Missing(String),
+}
+
+impl HookState {
+    /// Whether it is at work.
+    pub fn is_attached(&self) -> bool {
+        matches!(self, Self::Attached)
+    }
 }
 
 /// A row of the table.
@@ -94,7 +102,7 @@ pub fn attach(
 fn is_attached(name: &str, hooks: &[Hook]) -> bool {
     hooks
         .iter()
-        .any(|hook| hook.name == name && matches!(hook.state, HookState::Attached))
+        .any(|hook| hook.name == name && hook.state.is_attached())
 }
 
 /// Where the second of two hooks that see what leaves is at work, nothing is lost without the first.
@@ -115,6 +123,7 @@ fn not_chosen(row: &Row, options: &Options, so_far: &[Hook]) -> Option<String> {
             Some("only --silent asks for it".into())
         }
         "body_said" if !is_attached("tcp_sendmsg", so_far) => Some("body_out sees the same".into()),
+        "log_line" if KernelLog::open().is_ok() => Some("/dev/kmsg tells the same".into()),
         "tcp_sendmsg" if options.force_egress => Some("packet_out was asked for instead".into()),
         "packet_out" if is_attached("tcp_sendmsg", so_far) => {
             Some("tcp_sendmsg sees the same".into())

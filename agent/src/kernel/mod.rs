@@ -205,6 +205,7 @@ const KINDS: &[(u16, &str)] = &[
     (kind::DEATH, "death"),
     (kind::SIGNAL, "signal"),
     (kind::VICTIM, "victim"),
+    (kind::LOG_LINE, "log-line"),
     (kind::DROP, "drop"),
     (kind::OVERFLOW, "overflow"),
     (kind::UNIX_ENDED, "unix-ended"),

@@ -4,13 +4,18 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 
-use probe502_core::event::{Fact, Lost, OomReport};
-use probe502_core::units::Pid;
+use probe502_common::{LogLine, kind};
+use probe502_core::event::{Event, Fact, Lost, OomReport};
+use probe502_core::units::{Pid, Timestamp};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use zerocopy::FromBytes as _;
 
 /// The stage that [`Lost`] names for records that the kernel log overwrote.
 const STAGE: &str = "log";
+
+/// How a piece of a line begins, or the whole piece, that names the cgroup whose limit was met.
+const MEMCG: &str = ",oom_memcg=";
 
 /// One record is at most this long (`PRINTKRB_RECORD_MAX` and its dictionary).
 const RECORD: usize = 8192;
@@ -83,17 +88,42 @@ fn parse(record: &str) -> Option<(u64, &str)> {
     Some((sequence, rest.lines().next().unwrap_or("")))
 }
 
+/// The same from the kernel's hook, which tells each line as it is logged.
+#[derive(Default)]
+pub struct LogLines(Oom);
+
+impl LogLines {
+    /// What a record of the ring tells; `None` where it is no line of the log.
+    pub fn hear(&mut self, bytes: &[u8]) -> Option<Option<Event>> {
+        let line = LogLine::read_from_bytes(bytes).ok();
+        let line = line.filter(|line| line.header.kind == kind::LOG_LINE)?;
+        let text = line.text.get(..line.length as usize)?;
+        let report = self.0.hear(&String::from_utf8_lossy(text));
+        Some(report.map(|report| Event {
+            at: Timestamp(line.header.at),
+            fact: Fact::OomReport(report),
+        }))
+    }
+}
+
 /// What one OOM kill's lines have said so far; the line with the kill completes them.
 #[derive(Default)]
 struct Oom {
     cgroup: Option<String>,
     limit_kib: Option<u64>,
+    /// The next piece of the line is the cgroup.
+    cgroup_follows: bool,
 }
 
 impl Oom {
     fn hear(&mut self, line: &str) -> Option<OomReport> {
+        let cgroup_follows = std::mem::take(&mut self.cgroup_follows);
         if line.contains(" invoked oom-killer: ") {
             *self = Self::default();
+        } else if cgroup_follows && line.starts_with('/') {
+            self.cgroup = Some(line.to_owned());
+        } else if line == MEMCG {
+            self.cgroup_follows = true;
         } else if let Some(usage) = line.strip_prefix("memory: usage ") {
             self.limit_kib = kilobytes(usage, "limit ");
         } else if let Some(kill) = line.strip_prefix("oom-kill:") {
@@ -108,11 +138,13 @@ impl Oom {
         let digits = killed.split(|other: char| !other.is_ascii_digit()).next()?;
         let told = std::mem::take(self);
         let by_cgroup = line.starts_with("Memory cgroup ");
+        // The usage alone may be of a time before, when nobody was killed.
+        let cgroup = told.cgroup.filter(|_| by_cgroup);
         Some(OomReport {
             pid: Pid(digits.parse().ok()?),
             by_cgroup,
-            cgroup: told.cgroup.filter(|_| by_cgroup),
-            limit_kib: told.limit_kib.filter(|_| by_cgroup),
+            limit_kib: told.limit_kib.filter(|_| cgroup.is_some()),
+            cgroup,
             rss_kib: kilobytes(killed, "anon-rss:"),
         })
     }
@@ -130,6 +162,8 @@ fn kilobytes(text: &str, key: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use zerocopy::{FromZeros as _, IntoBytes as _};
+
     use super::*;
 
     fn reports(lines: &[&str]) -> Vec<OomReport> {
@@ -181,11 +215,52 @@ mod tests {
     fn a_rate_limited_kill_does_not_inherit_anothers_limit() {
         let told = reports(&[
             "memory: usage 1kB, limit 64kB, failcnt 31",
+            "oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/a,task=a",
             "Memory cgroup out of memory: Killed process 1 (a) total-vm:1kB, anon-rss:2kB",
             "Memory cgroup out of memory: Killed process 2 (b) total-vm:1kB, anon-rss:2kB",
         ]);
         assert_eq!(told[0].limit_kib, Some(64));
         assert_eq!(told[1].limit_kib, None);
+    }
+
+    #[test]
+    fn a_line_that_comes_in_pieces_names_its_cgroup() {
+        let told = reports(&[
+            "memory: usage 64kB, limit 64kB, failcnt 31",
+            "Memory cgroup stats for ",
+            "/shop",
+            "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null)",
+            ",oom_memcg=",
+            "/shop",
+            "/shop/w",
+            "Memory cgroup out of memory: Killed process 7 (a) total-vm:1kB, anon-rss:2kB",
+            "memory: usage 9kB, limit 9kB, failcnt 1",
+            "Memory cgroup out of memory: Killed process 8 (b) total-vm:1kB, anon-rss:2kB",
+        ]);
+        assert_eq!(told[0].cgroup.as_deref(), Some("/shop"));
+        assert_eq!(told[0].limit_kib, Some(64));
+        assert_eq!((&told[1].cgroup, told[1].limit_kib), (&None, None));
+    }
+
+    #[test]
+    fn the_hooks_lines_are_read_as_far_as_they_hold() {
+        let mut lines = LogLines::default();
+        let mut hear = |text: &str, kind| {
+            let mut line = LogLine::new_zeroed();
+            line.header.kind = kind;
+            line.header.at = 7;
+            line.length = u32::try_from(text.len()).unwrap();
+            line.text = [b'x'; probe502_common::LOGGED];
+            line.text[..text.len()].copy_from_slice(text.as_bytes());
+            lines.hear(line.as_bytes())
+        };
+        let killed = "Out of memory: Killed process 9";
+        assert_eq!(hear(killed, kind::DEATH), None);
+        assert_eq!(hear("memory: ", kind::LOG_LINE), Some(None));
+        let told = hear(killed, kind::LOG_LINE).flatten().unwrap();
+        assert_eq!(told.at, Timestamp(7));
+        assert!(matches!(told.fact, Fact::OomReport(report) if report.pid == Pid(9)));
+        assert_eq!(lines.hear(&[12, 0]), None);
     }
 
     #[test]

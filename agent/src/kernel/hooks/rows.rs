@@ -122,6 +122,12 @@ pub const ROWS: &[Row] = &[
         "OOM kills",
     ),
     row(
+        "log_line",
+        Place::Tracepoint("console"),
+        2,
+        "which limit an OOM kill was for, where /dev/kmsg cannot be read",
+    ),
+    row(
         "unix_ready",
         Place::OnCall("sk_data_ready"),
         1,
