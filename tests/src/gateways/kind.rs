@@ -172,18 +172,15 @@ impl Kind {
             | Self::Squid => "-v",
         };
         let mut words = self.entered()?;
-        words.push(self.program()?.display().to_string());
+        let program = self.program()?.display().to_string();
+        words.push(program.clone());
         let output = Command::new(&words[0])
             .args(&words[1..])
             .arg(flag)
             .output()?;
         let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        let numbered = |word: &&str| word.split('.').count() > 2 || word.contains('.');
-        let version = said
-            .split(|letter: char| !letter.is_ascii_digit() && letter != '.')
-            .find(|word| numbered(word) && word.starts_with(|first: char| first.is_ascii_digit()));
-        Ok(version.context("no version")?.to_owned())
+        let version = version_in(&String::from_utf8_lossy(&said), &program);
+        version.context("no version")
     }
 
     /// The words that enter its root.
@@ -193,6 +190,14 @@ impl Kind {
             None => Vec::new(),
         })
     }
+}
+
+/// The first number with a dot that is not part of the program's own path, as Envoy says it.
+fn version_in(said: &str, program: &str) -> Option<String> {
+    let said = said.replace(program, "");
+    let words = said.split(|letter: char| !letter.is_ascii_digit() && letter != '.');
+    let mut words = words.map(|word| word.trim_matches('.'));
+    words.find(|word| word.contains('.')).map(str::to_owned)
 }
 
 fn released() -> Result<PathBuf> {
@@ -209,4 +214,42 @@ fn elf_of_envoy(dir: &Path) -> Result<PathBuf> {
         .into_iter()
         .find(|path| path.exists())
         .context("no envoy in its package")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn envoys_version_is_not_that_of_the_python_in_its_path() {
+        let program = "/venv/lib/python3.11/site-packages/envoy/_bin/envoy";
+        let said = format!(
+            "\n{program}  version: 9e5580933739775e8bce696a57a2e1bc99368f23/1.40.0/Clean/RELEASE/BoringSSL\n"
+        );
+        assert_eq!(version_in(&said, program).as_deref(), Some("1.40.0"));
+    }
+
+    #[test]
+    fn each_gateways_own_words_have_its_version() {
+        for (said, version) in [
+            ("nginx version: nginx/1.22.1\n", "1.22.1"),
+            (
+                "HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/",
+                "2.6.12",
+            ),
+            ("Squid Cache: Version 5.7\nService Name: squid\n", "5.7"),
+            ("varnishd (varnish-7.1.1 revision 7cee1c58)\n", "7.1.1"),
+            ("Version:      3.7.15\nGo version:   go1.26.9\n", "3.7.15"),
+            (
+                "v2.11.7 h1:yj0Y4fYZGPkSvibBJ1sTWE33xC0fxztVyXEW5iIdUT4=",
+                "2.11.7",
+            ),
+        ] {
+            assert_eq!(
+                version_in(said, "/usr/sbin/it").as_deref(),
+                Some(version),
+                "{said}"
+            );
+        }
+    }
 }
