@@ -26,7 +26,15 @@ fn blow(kind: Kind, weather: &Weather) -> Result<()> {
     ensure!(sum.wrong + sum.spurious == 0, "{bad:?}");
     let (lost, answers) = sum.lost;
     ensure!(lost > 0, "nothing was lost");
-    ensure!(sum.unknown > 0, "nothing was unknown");
+    let lines = || sum.examples.join("\n");
+    ensure!(sum.evidence_lost > 0, "no evidence was lost: {}", lines());
+    // As without a loss: an agent that does not know of its loss explains nothing by it.
+    let unexplained = sum.unknown - sum.evidence_lost;
+    ensure!(
+        unexplained * 100 <= sum.failed,
+        "{unexplained} unexplained: {}",
+        lines()
+    );
     let missed = sum.missed as u64;
     ensure!(
         missed <= answers,

@@ -7,6 +7,9 @@ use super::client::Sent;
 use crate::agent::{Report, Seen};
 use crate::gateways::Kind;
 
+/// What a verdict says that may miss what it needs.
+const EVIDENCE_LOST: &str = "unknown.evidence-lost";
+
 /// A storm behind one gateway, counted.
 #[derive(Clone, Debug)]
 pub struct Sum {
@@ -24,6 +27,8 @@ pub struct Sum {
     pub inferred: usize,
     /// One verdict that claims nothing.
     pub unknown: usize,
+    /// Those of them that say why: evidence was lost.
+    pub evidence_lost: usize,
     /// One verdict, and wrong.
     pub wrong: usize,
     /// No verdict.
@@ -55,13 +60,14 @@ impl Sum {
     #[must_use]
     pub fn line(&self) -> String {
         format!(
-            "{:<15} {} requests, {} failed, {} silent: {} right, {} unknown, {} wrong, {} missed, {} spurious; {} records lost; verdict after {} ms (half), {} ms (99 %)",
+            "{:<15} {} requests, {} failed, {} silent: {} right, {} unknown ({} for lost evidence), {} wrong, {} missed, {} spurious; {} records lost; verdict after {} ms (half), {} ms (99 %)",
             self.kind.name(),
             self.requests,
             self.failed,
             self.silent,
             self.right,
             self.unknown,
+            self.evidence_lost,
             self.wrong,
             self.missed,
             self.spurious,
@@ -88,6 +94,7 @@ pub fn judge(kind: Kind, sent: &[Sent], report: &Report) -> Sum {
         right: 0,
         inferred: 0,
         unknown: 0,
+        evidence_lost: 0,
         wrong: 0,
         missed: 0,
         spurious: 0,
@@ -139,6 +146,7 @@ fn count(sum: &mut Sum, sent: &Sent, own: &[&Seen]) -> Option<&'static str> {
     };
     if seen.field("/confidence") == "unknown" {
         sum.unknown += 1;
+        sum.evidence_lost += usize::from(seen.field("/cause") == EVIDENCE_LOST);
         Some("unknown")
     } else if sent
         .fault
