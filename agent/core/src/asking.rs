@@ -11,6 +11,7 @@ use crate::looks::{Peer, Queue};
 use crate::memory::Memory;
 use crate::processes::Processes;
 use crate::recent::Recent;
+use crate::silences::waited;
 use crate::units::{Netns, Pid, Timestamp};
 use crate::unix::Looked;
 use crate::verdict::Symptom;
@@ -123,18 +124,25 @@ impl Asking {
     }
 
     /// An attempt decided a failed answer: what would explain it? Whether anything was asked.
-    pub fn why(&mut self, at: Timestamp, attempt: &Attempt, memory: &Memory) -> bool {
+    pub fn why(
+        &mut self,
+        at: Timestamp,
+        (attempt, symptom): (&Attempt, Symptom),
+        memory: &Memory,
+    ) -> bool {
         if let Some(path) = &attempt.flow.path {
             return self.why_silent(at, attempt, path);
         }
         let (local, remote) = (attempt.flow.remote, attempt.flow.local);
         let netns = attempt.flow.netns;
-        let wish = |netns| match attempt.symptom() {
-            Symptom::NoAnswer => Some(Wish::Peer {
-                netns,
-                local,
-                remote,
-            }),
+        let wish = |netns| match symptom {
+            Symptom::NoAnswer | Symptom::Truncated if waited(symptom, attempt) => {
+                Some(Wish::Peer {
+                    netns,
+                    local,
+                    remote,
+                })
+            }
             Symptom::ConnectTimeout => Some(Wish::Queue {
                 netns,
                 address: local,
@@ -148,6 +156,7 @@ impl Asking {
             | Symptom::TlsFailure
             | Symptom::NoAttempt
             | Symptom::Relayed
+            | Symptom::NoAnswer
             | Symptom::Truncated => None,
         };
         // A container's address is served in a namespace of its own.

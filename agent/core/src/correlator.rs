@@ -240,7 +240,8 @@ impl Correlator {
         let deciding = joined.as_ref().and_then(|joined| joined.attempts.last());
         let asked = deciding.is_some();
         if let Some(attempt) = deciding {
-            self.asking.why(at, attempt, &self.memory);
+            let symptom = body::symptom(&answer, attempt);
+            self.asking.why(at, (attempt, symptom), &self.memory);
         }
         let scattered = joined.is_none() && (manner.hops || manner.late);
         let due = at.plus(if scattered {

@@ -102,7 +102,7 @@ pub fn diagnose(evidence: &Evidence) -> Judgement {
             Some(judgement) => judgement,
             None => broken(evidence, attempt),
         },
-        (Symptom::Truncated, Some(attempt)) if !was_left(&attempt.flow) => UNEXPLAINED,
+        (Symptom::Truncated, Some(own)) if !was_left(&own.flow) => stalled::in_body(evidence, own),
         (Symptom::Eof | Symptom::Reset | Symptom::Truncated, Some(attempt)) => {
             broken(evidence, attempt)
         }

@@ -22,6 +22,7 @@ use crate::own_answer::is_its_own;
 use crate::packets::Overflow;
 use crate::processes::{Ending, Way};
 use crate::seeking::{Refusal, sought};
+use crate::silences::waited;
 use crate::stalled::Stall;
 use crate::units::{Pid, Timestamp};
 use crate::unix::{self, Call, Looked};
@@ -107,10 +108,10 @@ impl Evidence {
             .filter(|_| symptom == Symptom::Relayed)
             .and_then(|attempt| memory.connections.answer_of(&attempt.flow, attempt.at))
             .map(|(at, cookie)| crate::telling::id(at, cookie));
-        let unresolved = unresolved(&answer, memory).filter(|_| deciding.is_none());
+        let unresolved = names::failed(&answer, memory).filter(|_| deciding.is_none());
         let (is_stopping, has_exited) = closer(other_end.as_ref(), memory);
         let stall = deciding
-            .filter(|_| symptom == Symptom::NoAnswer)
+            .filter(|attempt| waited(symptom, attempt))
             .map(|attempt| Stall::gather(attempt, other_end.as_ref(), memory));
         let (looked, call) = memory.unix.bearing_on(&answer, deciding);
         let former = deciding.and_then(|attempt| former(attempt, looked.as_ref(), memory));
@@ -216,7 +217,8 @@ impl Evidence {
     /// The living process whose exit within the grace would be the deeper cause.
     #[must_use]
     pub fn may_yet_exit(&self) -> Option<Pid> {
-        let moot = [Symptom::Relayed, Symptom::NoAnswer].contains(&self.symptom);
+        let waited = self.deciding().is_some_and(|own| waited(self.symptom, own));
+        let moot = waited || self.symptom == Symptom::Relayed;
         let gone = self.ending.as_ref().is_some_and(|ending| ending.gone);
         if self.has_exited || gone || moot {
             return None;
@@ -390,11 +392,4 @@ pub fn is_here(flow: &Flow, memory: &Memory) -> bool {
     flow.remote.ip().is_loopback()
         || flow.remote.ip() == flow.local.ip()
         || memory.listeners.shows(flow.remote.ip())
-}
-
-fn unresolved(answer: &Answer, memory: &Memory) -> Option<(Timestamp, Unresolved, String)> {
-    let lookup = memory.lookups.get(&answer.task.pid)?;
-    let arrived = crate::fitting::arrival(answer)?;
-    let (at, how) = names::unresolved(lookup, arrived, answer.at)?;
-    Some((at, how, lookup.name.clone()))
 }

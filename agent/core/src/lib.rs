@@ -51,6 +51,7 @@ mod sentence;
 mod settings;
 mod shapes;
 mod sharing;
+mod silences;
 mod stalled;
 mod stories;
 pub mod story;

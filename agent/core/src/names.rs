@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::cause::Cause;
 use crate::diagnose::{Judgement, inferred, unknown};
 use crate::evidence::Evidence;
+use crate::fitting::arrival;
+use crate::joining::Answer;
+use crate::memory::Memory;
 use crate::units::{Pid, Timestamp};
 
 /// Resolvers wait a second at least before they ask again (Go, c-ares and glibc wait five).
@@ -102,6 +105,15 @@ pub fn readable(mut labels: &[u8]) -> String {
     // Cut off: its end was not kept.
     name.push('…');
     name
+}
+
+/// How a name failed within an answer's request, which one, and when.
+#[must_use]
+pub fn failed(answer: &Answer, memory: &Memory) -> Option<(Timestamp, Unresolved, String)> {
+    let lookup = memory.lookups.get(&answer.task.pid)?;
+    let arrived = arrival(answer)?;
+    let (at, how) = unresolved(lookup, arrived, answer.at)?;
+    Some((at, how, lookup.name.clone()))
 }
 
 #[cfg(test)]

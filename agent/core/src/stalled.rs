@@ -12,9 +12,11 @@ use crate::evidence::Evidence;
 use crate::looks::{Descriptors, Doing, Peer, Queue};
 use crate::memory::Memory;
 use crate::processes::Processes;
+use crate::silences;
+pub use crate::silences::judge as in_body;
 use crate::units::{Pid, Timestamp};
 use crate::unix::Looked;
-use crate::verdict::Confidence;
+use crate::verdict::{Confidence, Symptom};
 
 /// A look at a process may serve answers that failed so much later.
 const LATELY: Duration = Duration::from_millis(150);
@@ -43,6 +45,8 @@ pub struct Stall {
     pub full: Seen<Descriptors>,
     /// Of a UNIX connection that nobody had accepted: its path.
     pub path: Seen<Looked>,
+    /// The gateway had been asked to stop.
+    pub gateway_stops: bool,
 }
 
 /// How far a request came.
@@ -91,6 +95,7 @@ impl Stall {
             server,
             full,
             path: None,
+            gateway_stops: silences::is_gateway_stopping(attempt, memory),
         }
     }
 
@@ -227,6 +232,9 @@ pub fn judge(evidence: &Evidence, attempt: &Attempt) -> Judgement {
 /// What happened, as the end of a sentence.
 #[must_use]
 pub fn sentence(evidence: &Evidence, attempt: &Attempt, memory: &Memory) -> String {
+    if evidence.symptom == Symptom::Truncated {
+        return silences::sentence(evidence, attempt, memory);
+    }
     let stall = &evidence.stall;
     let who = stall.server.as_ref().map_or_else(
         || format!("the upstream {}", attempt.flow.target()),

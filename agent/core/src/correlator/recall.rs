@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Correlator, Waiting};
 use crate::asking::Wish;
+use crate::body;
 use crate::connections::names_of_accepted;
 use crate::event::{Flow, Task};
 use crate::evidence::{Evidence, Failure};
@@ -78,7 +79,11 @@ impl Correlator {
             self.asking.look(now, Wish::Calls);
             return None;
         };
-        let asks = self.asking.why(now, attempt, &self.memory);
+        let asks = self.asking.why(
+            now,
+            (attempt, body::symptom(&waiting.answer, attempt)),
+            &self.memory,
+        );
         asks.then(|| now.plus(self.settings.look))
     }
 

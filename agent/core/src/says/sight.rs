@@ -2,6 +2,7 @@
 
 use crate::attempts::is_http;
 use crate::cause::Cause;
+use crate::ends::was_left;
 use crate::evidence::Evidence;
 use crate::verdict::Symptom;
 
@@ -233,6 +234,10 @@ pub const fn sights(cause: Cause) -> &'static [Sight] {
 /// What the gateway of this answer saw.
 #[must_use]
 pub(crate) fn sight(evidence: &Evidence, cause: Cause) -> Option<Sight> {
+    // What its log says of a timer within the body is not catalogued.
+    if evidence.symptom == Symptom::Truncated && !was_left(&evidence.deciding()?.flow) {
+        return None;
+    }
     if let [only] = sights(cause) {
         return Some(*only);
     }
