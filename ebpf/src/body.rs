@@ -111,9 +111,14 @@ pub fn ends_in_header(connection: &Connection, tcp: TcpSock) -> bool {
 /// is for user space to say: to look for its length here costs the verifier a minute at each start-up.
 #[inline(always)]
 pub fn may_end_in_body(connection: &Connection) -> bool {
+    !connection.was_left() && may_be_cut(connection)
+}
+
+/// The same where it is the other end that lets go.
+#[inline(always)]
+pub fn may_be_cut(connection: &Connection) -> bool {
     layout!(silent) == 1
         && connection.role == role::ACCEPTED
         && connection.speaker == HOLDER
-        && !connection.was_left()
         && is_request(&connection.heard_head, connection.heard_head_length)
 }

@@ -12,7 +12,7 @@ use aya_ebpf::{
 use probe502_common::{Reset, Tuple, flag, how, kind, role};
 
 use crate::{
-    connection, emit, headers,
+    body, connection, emit, headers,
     kernel::{Kernel, Sock},
     layout::layout,
     packet,
@@ -196,14 +196,16 @@ pub fn taken_error(known: &connection::Connection, sock: Sock, state: u8) -> Opt
     }
 }
 
-/// The other end took away a request that had no answer yet; whoever holds it need not know for long.
+/// The other end took away a request that had no answer yet, or under `--silent` may not have had all of it;
+/// whoever holds it need not know for long.
 #[inline(always)]
 pub fn cut_off(connection: &connection::Connection, sock: Sock, state: u8) -> Option<()> {
     let tcp = sock.tcp()?;
     let received = connection.received(tcp);
     let unanswered =
         received != connection.received_mark && connection.speaker != connection::HOLDER;
-    if connection.role != role::ACCEPTED || !unanswered {
+    let told = unanswered || body::may_be_cut(connection);
+    if connection.role != role::ACCEPTED || !told {
         return None;
     }
     let moment = connection::Moment {

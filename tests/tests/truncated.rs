@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use probe502_tests::agent::{Agent, Seen};
-use probe502_tests::client::{Client, next_id};
+use probe502_tests::client::{Client, in_background, next_id};
 use probe502_tests::gateways::{Gateway, Kind};
 use probe502_tests::schema;
 use probe502_tests::skip::say;
@@ -163,5 +163,60 @@ fn whole_answers_and_clients_that_leave_have_none() -> Result<()> {
         let told = report.verdicts.len();
         ensure!(told == 1, "{told} verdicts: {}", report.output);
     }
+    Ok(())
+}
+
+/// Those that look at their upstream within an answer's body (Caddy and Traefik wait for its header alone).
+const IMPATIENT: [Kind; 8] = [
+    Kind::Nginx,
+    Kind::NginxTrixie,
+    Kind::Haproxy,
+    Kind::HaproxyTrixie,
+    Kind::Apache,
+    Kind::Envoy,
+    Kind::Varnish,
+    Kind::Squid,
+];
+
+/// All at once: each waits for three seconds.
+#[test]
+fn an_upstream_that_falls_silent_within_its_answer_is_named() -> Result<()> {
+    if Kind::Nginx.is_missing() {
+        return Ok(());
+    }
+    let upstream = Upstream::faulty(&[])?;
+    let agent = Agent::watch(&["--silent"])?;
+    let mut asked = Vec::new();
+    for kind in IMPATIENT.into_iter().filter(|kind| !kind.is_missing()) {
+        let gateway = Gateway::before(kind, &upstream.addr)?;
+        let path = path("cut-stall");
+        asked.push((in_background(gateway.addr, path.clone()), gateway, path));
+    }
+    let mut wrong = Vec::new();
+    for (client, gateway, path) in asked {
+        let answered = client.join();
+        let whole = answered.is_ok_and(|answer| answer.is_ok());
+        let seen = agent.verdict(SOON, |seen| seen.field("/request/path") == path);
+        let said = |seen: &Seen, words: &str| seen.field("/sentence").contains(words);
+        // Who held an end that was reset cannot be looked up any more.
+        let resets = [Kind::Haproxy, Kind::HaproxyTrixie].contains(&gateway.kind);
+        let line = seen.as_ref().map_or("no verdict", |seen| &seen.line);
+        let is_right = seen.as_ref().is_some_and(|seen| {
+            seen.field("/symptom") == "truncated"
+                && seen.field("/cause") == "app.stalled"
+                && seen.field("/confidence") == "proven"
+                && said(seen, "and then nothing for ")
+                && (resets || said(seen, "it waited in "))
+        });
+        let name = gateway.kind.name();
+        if whole || !is_right {
+            wrong.push(format!("{name}: {line}"));
+        }
+        say(&format!(
+            "{name} {}",
+            seen.map_or_else(String::new, |seen| seen.field("/sentence").to_owned())
+        ));
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }

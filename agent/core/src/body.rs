@@ -63,6 +63,27 @@ pub fn symptom(answer: &Answer, attempt: &Attempt) -> Symptom {
     }
 }
 
+/// Whether the whole request had left, body and all; `None` where not enough of its header was kept.
+#[must_use]
+pub fn is_asked_whole(flow: &Flow) -> Option<bool> {
+    let text = http::valid_prefix(&flow.said_head.0);
+    let header = text.find("\r\n\r\n").map(|end| end + 4);
+    let kept = u64::try_from(header.unwrap_or(text.len())).ok()?;
+    match length(text) {
+        None => (header.is_some() || is_bodiless(flow)).then_some(true),
+        // Nothing looks for a request's last chunk.
+        Some(Length::Chunks) => Some(false),
+        Some(Length::Bytes(length)) if flow.said_bytes < kept.saturating_add(length) => Some(false),
+        Some(Length::Bytes(_)) => header.map(|_| true),
+    }
+}
+
+/// What such a request says in a body means nothing (RFC 9110, 9.3.1), and hardly any has one.
+fn is_bodiless(flow: &Flow) -> bool {
+    let line = http::request_line(&flow.said_head);
+    line.is_some_and(|line| matches!(line.method, "GET" | "HEAD"))
+}
+
 /// How much the gateway passed on of an answer that broke off.
 #[must_use]
 pub fn passed_on(answer: &Answer) -> String {

@@ -1,8 +1,10 @@
 //! What is missing from an answer's evidence: what was lost, came before the agent, or has no hook here.
 
 use crate::attempts::Attempt;
+use crate::body::symptom;
 use crate::joining::{Answer, Joined};
 use crate::memory::Memory;
+use crate::silences::is_in_body;
 use crate::units::Timestamp;
 use crate::verdict::Join;
 
@@ -36,7 +38,9 @@ fn relevant_since(answer: &Answer, deciding: Option<&Attempt>) -> (Timestamp, Ti
     let opened = bounded(flow.opened_at.or(attempt.began()));
     // The other end may have closed it since its last answer.
     let served = bounded(flow.heard_before_at.or(Some(opened)));
-    let forgets = attempt.is_unconnected() || flow.path.is_some();
+    // What the gateway gave up for may have begun before.
+    let gave_up = is_in_body(symptom(answer, attempt), attempt);
+    let forgets = attempt.is_unconnected() || flow.path.is_some() || gave_up;
     (if forgets { past } else { opened }, served)
 }
 

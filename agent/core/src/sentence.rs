@@ -5,6 +5,7 @@ use crate::attempts::Attempt;
 use crate::body;
 use crate::cause::Cause;
 use crate::closing;
+use crate::ends::was_left;
 use crate::event::{Flow, Signal, Task};
 use crate::evidence::{Complete, Evidence};
 use crate::listeners::{Open, Place};
@@ -307,7 +308,10 @@ pub fn plain(symptom: Symptom, attempt: &Attempt) -> String {
         Symptom::Refused => format!("{address} refused"),
         Symptom::NoAttempt => "no attempt was seen".to_owned(),
         Symptom::Relayed => format!("{address} gave the error itself"),
-        Symptom::Truncated => format!("{address} ended within the answer's body"),
+        Symptom::Truncated if was_left(flow) => format!("{address} ended within the answer's body"),
+        Symptom::Truncated => {
+            format!("the gateway waited for more of {address}'s answer and gave up")
+        }
     }
 }
 

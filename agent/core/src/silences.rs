@@ -4,22 +4,30 @@ use std::time::Duration;
 
 use crate::amounts::{label, span};
 use crate::attempts::Attempt;
+use crate::body;
 use crate::cause::Cause;
 use crate::diagnose::{Judgement, UNEXPLAINED, inferred, proven};
 use crate::ends::was_left;
 use crate::evidence::Evidence;
 use crate::memory::Memory;
 use crate::stalled::activity;
-use crate::verdict::Symptom;
+use crate::verdict::{Confidence, Symptom};
 
-/// A timer that is shorter is nobody's. A judgement of ours.
+/// Shorter timers are rare. A judgement of ours.
 const LONG: Duration = Duration::from_secs(1);
+/// Timers are set in whole seconds, and strike so much later at most.
+const LATE: u128 = 50;
 
 /// Whether the gateway gave up waiting: for an answer, or for more of it.
 #[must_use]
 pub fn waited(symptom: Symptom, attempt: &Attempt) -> bool {
-    let in_body = symptom == Symptom::Truncated && !was_left(&attempt.flow);
-    symptom == Symptom::NoAnswer || in_body
+    symptom == Symptom::NoAnswer || is_in_body(symptom, attempt)
+}
+
+/// Whether it gave up within the body.
+#[must_use]
+pub fn is_in_body(symptom: Symptom, attempt: &Attempt) -> bool {
+    symptom == Symptom::Truncated && !was_left(&attempt.flow)
 }
 
 /// Whether the gateway had been asked to stop or to reload: then it gave up for that.
@@ -40,17 +48,31 @@ pub fn judge(evidence: &Evidence, attempt: &Attempt) -> Judgement {
         (None, Some(end)) => end.at > attempt.at && end.flow.unacked == 0,
         (None, None) => false,
     };
-    // Its own client may not have taken what it wrote.
+    // Its own client may not have taken what it wrote, or not have sent all that it asks.
     let is_its_own = stall.gateway_stops || evidence.answer.flow.unacked > 0;
-    let silence = silence(attempt);
-    let asked = attempt.began();
-    let most = asked.is_some_and(|began| silence * 2 >= attempt.at.since(began));
-    match held && !is_its_own {
-        false => UNEXPLAINED,
-        true if stall.is_dumping() => proven(Cause::Crash),
-        // After a long answer it may be a timer for the whole of it.
-        true if silence >= LONG && most => proven(Cause::AppStalled),
-        true => inferred(Cause::AppStalled),
+    let asked = body::is_asked_whole(&attempt.flow);
+    if !held || is_its_own || asked == Some(false) {
+        return UNEXPLAINED;
+    }
+    let waited = attempt.began().map(|began| attempt.at.since(began));
+    match sureness(silence(attempt), waited.unwrap_or_default()) {
+        Confidence::Unknown => UNEXPLAINED,
+        Confidence::Proven | Confidence::Inferred if stall.is_dumping() => proven(Cause::Crash),
+        Confidence::Proven if asked.is_some() => proven(Cause::AppStalled),
+        Confidence::Proven | Confidence::Inferred => inferred(Cause::AppStalled),
+    }
+}
+
+/// A timer for the whole answer cuts those that are well under way too: nearly all of the wait must have been
+/// silence, or the silence be what a timer measures and the whole not.
+fn sureness(silence: Duration, waited: Duration) -> Confidence {
+    let is_timer = |span: Duration| span >= LONG && span.as_millis() % 1000 <= LATE;
+    let is_whole = |span: Duration| is_timer(span) || span.as_millis() % 1000 >= 1000 - LATE;
+    match silence * 10 >= waited * 9 {
+        true if silence >= LONG => Confidence::Proven,
+        true => Confidence::Inferred,
+        false if is_timer(silence) && !is_whole(waited) => Confidence::Inferred,
+        false => Confidence::Unknown,
     }
 }
 
@@ -72,4 +94,24 @@ pub fn sentence(evidence: &Evidence, attempt: &Attempt, memory: &Memory) -> Stri
     format!(
         "{who} sent {heard} bytes and then nothing for {silence}, until the gateway gave up{doing}"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_for_the_whole_answer_is_no_silence() {
+        for (silence, waited, sure) in [
+            (60_002, 60_900, Confidence::Proven),
+            (15_001, 15_001, Confidence::Proven),
+            (500, 510, Confidence::Inferred),
+            (60_002, 180_400, Confidence::Inferred),
+            (8_000, 15_001, Confidence::Unknown),
+            (3_700, 17_400, Confidence::Unknown),
+        ] {
+            let [silence, waited] = [silence, waited].map(Duration::from_millis);
+            assert_eq!(sureness(silence, waited), sure, "{silence:?} {waited:?}");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use super::protocol;
 use crate::cause::Cause;
 use crate::evidence::Evidence;
 use crate::processes::{Ending, Way};
+use crate::silences::is_in_body;
 use crate::verdict::Symptom;
 
 /// When a cause rests on absence.
@@ -89,7 +90,10 @@ const RESTS: [(Cause, Rest); Cause::ALL.len()] = [
 pub fn rests_on_absence(cause: Cause, evidence: &Evidence) -> bool {
     // Whether another had listened, or died before, is in no record of the refusal itself.
     let refused = evidence.symptom == Symptom::Refused && evidence.place.is_some();
-    if refused || evidence.former.is_some() {
+    // A client that hung up and a gateway that stops would explain it too.
+    let own = evidence.deciding();
+    let gave_up = own.is_some_and(|own| is_in_body(evidence.symptom, own));
+    if refused || gave_up || evidence.former.is_some() {
         return true;
     }
     match RESTS[cause as usize].1 {
