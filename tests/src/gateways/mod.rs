@@ -109,8 +109,8 @@ pub struct Plan {
     pub speaks: Speaks,
     /// How long it keeps an idle connection to an upstream, if not as long as it does by default.
     pub keeps: Option<Duration>,
-    /// A policy of its host forbids it to connect to anyone by TCP.
-    pub denied: bool,
+    /// Whenever it connects to anyone by TCP, its host refuses with this errno.
+    pub denied: Option<u16>,
     /// How long it keeps an idle client, where it is an upstream itself.
     pub serves: Option<Duration>,
 }
@@ -296,9 +296,10 @@ fn around(kind: Kind, plan: &Plan) -> Result<Vec<String>> {
     if let Some(most) = plan.descriptors {
         words.extend(["prlimit".into(), format!("--nofile={most}:{most}")]);
     }
-    if plan.denied {
+    if let Some(errno) = plan.denied {
         let program = crate::upstream::programs().join("denied.py");
-        words.extend(["/usr/bin/python3".into(), program.display().to_string()]);
+        let program = program.display().to_string();
+        words.extend(["/usr/bin/python3".into(), program, errno.to_string()]);
     }
     words.extend(kind.entered()?);
     Ok(words)
