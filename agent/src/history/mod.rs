@@ -1,5 +1,7 @@
 //! Verdicts on disk: an SQLite file that one agent writes and anyone may read meanwhile.
 
+#[cfg(test)]
+mod example;
 mod reader;
 mod store;
 mod writer;

@@ -233,3 +233,71 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     name.push(ending);
     PathBuf::from(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::example::row;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&folder.path().join("history.db")).expect("opened");
+        (folder, store)
+    }
+
+    fn fill(store: &mut Store, numbers: std::ops::Range<usize>, time: &str) {
+        let rows: Vec<Row> = numbers.map(|number| row(number, time)).collect();
+        store.write(&rows).expect("written");
+    }
+
+    fn ids(store: &Store) -> Vec<String> {
+        let mut all = store
+            .database
+            .prepare("SELECT id FROM verdicts ORDER BY number")
+            .expect("prepared");
+        let ids = all.query_map([], |row| row.get(0)).expect("read");
+        ids.collect::<Result<_, _>>().expect("ids")
+    }
+
+    #[test]
+    fn what_is_older_than_the_moment_leaves() {
+        let (_folder, mut store) = store();
+        fill(&mut store, 0..3, "2026-10-21T23:59:59.999999Z");
+        fill(&mut store, 3..5, "2026-10-22T00:00:00.000000Z");
+        let moment = "2026-10-22T00:00:00.000000Z";
+        assert_eq!(store.expire(moment).expect("expired"), 3);
+        assert_eq!(ids(&store), ["3-1", "4-1"]);
+        assert_eq!(store.expire(moment).expect("expired"), 0);
+    }
+
+    #[test]
+    fn the_oldest_leave_until_the_rest_fits_and_their_room_is_used_again() {
+        let (_folder, mut store) = store();
+        let (bound, time) = (1 << 20, "2026-10-22T00:00:00.000000Z");
+        fill(&mut store, 0..400, time);
+        assert_eq!(store.fit(bound).expect("fitted"), 0, "it fits");
+        for round in 1..=10 {
+            fill(&mut store, round * 400..(round + 1) * 400, time);
+            let dropped = store.fit(bound).expect("fitted");
+            assert!(dropped > 0 && store.used().expect("asked") <= bound);
+            let there = ids(&store);
+            assert_eq!(
+                there.last(),
+                Some(&format!("{:x}-1", (round + 1) * 400 - 1))
+            );
+            assert!(there.len() > 300, "{} are left", there.len());
+            store.empty_log().expect("emptied");
+            let size = fs::metadata(&store.path).expect("a file").len();
+            // The bound, and what came since it was last held to it.
+            assert!(size < 3 * bound, "{size} after {round} rounds");
+        }
+    }
+
+    #[test]
+    fn a_bound_that_nothing_fits_ends() {
+        let (_folder, mut store) = store();
+        fill(&mut store, 0..10, "2026-10-22T00:00:00.000000Z");
+        assert_eq!(store.fit(0).expect("fitted"), 10);
+        assert!(ids(&store).is_empty());
+    }
+}

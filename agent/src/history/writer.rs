@@ -331,7 +331,15 @@ impl Work {
                     .expired
                     .fetch_add(count as u64, Ordering::Relaxed)
             }
+            // It would grow without bound; the next verdict begins a new one.
+            Err(error) if trouble(&error) == Trouble::Broken => {
+                self.store = None;
+                move_aside(&self.path, &error);
+            }
             Err(error) => warn!("the history cannot be shortened: {error}"),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
