@@ -1,5 +1,6 @@
 //! What is installed with the binary: the systemd unit, by systemd's own tools and by its capabilities.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use probe502_tests::daemon::Daemon;
 use probe502_tests::nginx::{Nginx, free_port};
 use probe502_tests::paths::Folder;
 use probe502_tests::skip::unable;
+use serde_json::Value;
 
 fn unit() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/probe502.service")
@@ -81,25 +83,11 @@ fn the_settings_file_shows_every_setting_with_its_default() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn the_units_capabilities_are_enough_for_every_hook() -> Result<()> {
-    if unable() {
-        return Ok(());
-    }
-    // Where an unprivileged user can start it from.
-    let folder = Folder::make()?;
+/// The program, run by a user who has nothing but these capabilities, from where that user may.
+fn unprivileged(folder: &Folder, capabilities: &str) -> Result<Command> {
     let program = folder.path("probe502");
     fs::copy(binary()?, &program)?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
-    let state = folder.path("state");
-    fs::create_dir(&state)?;
-    std::os::unix::fs::chown(&state, Some(65534), Some(65534))?;
-    let capabilities = setting("AmbientCapabilities")?.to_lowercase();
-    ensure!(
-        capabilities == setting("CapabilityBoundingSet")?.to_lowercase(),
-        "more than it starts with"
-    );
-    let capabilities = capabilities.replace("cap_", "+").replace(' ', ",");
     let mut command = Command::new("setpriv");
     command.args([
         "--reuid=65534",
@@ -110,13 +98,70 @@ fn the_units_capabilities_are_enough_for_every_hook() -> Result<()> {
     for set in ["inh-caps", "ambient-caps", "bounding-set"] {
         command.arg(format!("--{set}=-all,{capabilities}"));
     }
+    command.arg(program);
+    Ok(command)
+}
+
+#[test]
+fn with_bpf_and_perfmon_alone_only_what_needs_more_is_missing_with_its_fix() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let folder = Folder::make()?;
+    let doctor = |mut command: Command| -> Result<Vec<Value>> {
+        let output = command.args(["doctor", "-o", "json"]).output()?;
+        let report: Value = serde_json::from_slice(&output.stdout)?;
+        let rows = report["hooks"].as_array().context("hooks")?;
+        let missing = rows.iter().filter(|row| row["state"] == "missing");
+        Ok(missing.cloned().collect())
+    };
+    // What this kernel lacks is missing for everybody.
+    let all = doctor(Command::new(binary()?))?;
+    let held_back = ["packet_in", "dial4", "dial6", "socket_made", "processes"];
+    let lacking = all.iter().filter_map(|row| row["name"].as_str());
+    let wanted: BTreeSet<&str> = held_back.into_iter().chain(lacking).collect();
+    let alone = doctor(unprivileged(&folder, "+bpf,+perfmon")?)?;
+    for row in &alone {
+        let name = row["name"].as_str().context("a name")?;
+        ensure!(wanted.contains(name), "{row}");
+        let fix = row["fix"].as_str().unwrap_or_default();
+        ensure!(!fix.is_empty() && !fix.contains('\n'), "{row}");
+        let needs = match name {
+            "processes" => "CAP_SYS_PTRACE",
+            _ if all.iter().any(|lacks| lacks["name"] == name) => "kernel",
+            _ => "CAP_NET_ADMIN",
+        };
+        ensure!(fix.contains(needs), "{row}");
+    }
+    ensure!(alone.len() == wanted.len(), "{alone:?}");
+    let gateway = Nginx::before(&format!("127.0.0.1:{}", free_port("127.0.0.1")?))?;
+    let mut command = unprivileged(&folder, "+bpf,+perfmon")?;
+    command.arg("agent");
+    let file = format!("port = [{}]\n", gateway.port());
+    let daemon = Daemon::run(command, &folder.path(""), &file)?;
+    gateway.get("/x")?;
+    daemon.counts("probe502_answers_total", 1)
+}
+
+#[test]
+fn the_units_capabilities_are_enough_for_every_hook() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let folder = Folder::make()?;
+    let state = folder.path("state");
+    fs::create_dir(&state)?;
+    std::os::unix::fs::chown(&state, Some(65534), Some(65534))?;
+    let capabilities = setting("AmbientCapabilities")?.to_lowercase();
+    ensure!(
+        capabilities == setting("CapabilityBoundingSet")?.to_lowercase(),
+        "more than it starts with"
+    );
+    let capabilities = capabilities.replace("cap_", "+").replace(' ', ",");
+    let mut command = unprivileged(&folder, &capabilities)?;
     let gateway = Nginx::before(&format!("127.0.0.1:{}", free_port("127.0.0.1")?))?;
     let history = state.join("history.db");
-    command
-        .arg(program)
-        .arg("agent")
-        .arg("--history")
-        .arg(&history);
+    command.arg("agent").arg("--history").arg(&history);
     let file = format!("port = [{}]\n", gateway.port());
     let mut daemon = Daemon::run(command, &folder.path(""), &file)?;
     gateway.get("/x")?;

@@ -139,7 +139,7 @@ fn hook(hook: &Hook) -> Row {
         state,
         reason,
         without: hook.without.to_owned(),
-        fix: None,
+        fix: hook.fix.filter(|_| state == State::Missing),
     }
 }
 

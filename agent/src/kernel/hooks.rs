@@ -15,6 +15,7 @@ use super::cgroup;
 use crate::senses::kmsg::KernelLog;
 use rows::ROWS;
 
+mod fixes;
 mod rows;
 
 /// One hook, as `doctor`, the metrics and the verdicts' honesty see it.
@@ -27,6 +28,8 @@ pub struct Hook {
     pub without: &'static str,
     /// Whether it is attached.
     pub state: HookState,
+    /// What to do where it is missing.
+    pub fix: Option<&'static str>,
 }
 
 /// Whether a hook is attached.
@@ -80,12 +83,16 @@ pub fn attach(
     let cgroup = cgroup::root();
     let mut hooks: Vec<Hook> = Vec::new();
     for row in ROWS {
+        let mut fix = None;
         let state = match not_chosen(row, options, &hooks) {
             Some(reason) => HookState::NotChosen(reason),
             None => match attach_row(programs, row, types, &btf, &cgroup) {
                 Ok(()) if matches!(row.place, Place::OnCall(_)) => HookState::OnCall,
                 Ok(()) => HookState::Attached,
-                Err(error) => HookState::Missing(reason(&error)),
+                Err(error) => {
+                    fix = Some(fixes::fix(row.place, &error, cgroup.is_ok()));
+                    HookState::Missing(reason(&error))
+                }
             },
         };
         hooks.push(Hook {
@@ -93,6 +100,7 @@ pub fn attach(
             attach: place(row.place),
             without: row.without,
             state,
+            fix,
         });
     }
     replace_the_cheapest(&mut hooks);
