@@ -2,11 +2,11 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use probe502_tests::agent::{Agent, Seen};
-use probe502_tests::client::{Client, in_background, next_id};
+use probe502_tests::client::{Client, next_id};
 use probe502_tests::gateways::{Gateway, Kind};
 use probe502_tests::schema;
 use probe502_tests::skip::say;
@@ -82,22 +82,67 @@ fn cut(gateway: &Gateway, agent: &Agent, (name, cause): (&str, &str)) -> Result<
     })
 }
 
-/// Behind nginx every cut, behind the others four of them.
+/// These wait for an answer's header alone.
+const PATIENT: [Kind; 2] = [Kind::Caddy, Kind::Traefik];
+
+/// An answer that begins later tells less of what its gateway's timer measured.
+const AT_ONCE: Duration = Duration::from_millis(400);
+
+/// Asks for an answer that falls silent, and reads to the end; when its first bytes came.
+fn stall(gateway: SocketAddr, path: &str) -> Result<Duration> {
+    let mut stream = TcpStream::connect(gateway)?;
+    let asked = Instant::now();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: shop.test\r\n\r\n")?;
+    stream.read_exact(&mut [0])?;
+    let began = asked.elapsed();
+    let _ = stream.read_to_end(&mut Vec::new());
+    Ok(began)
+}
+
+/// What is wrong with the verdict about an upstream that fell silent within its answer, if anything.
+fn stalled((kind, began): (Kind, Duration), path: &str, agent: &Agent) -> Option<String> {
+    let Some(seen) = agent.verdict(SOON, |seen| seen.field("/request/path") == path) else {
+        return Some(format!("{}: cut-stall: no verdict", kind.name()));
+    };
+    let said = |words: &str| seen.field("/sentence").contains(words);
+    // Who held an end that was reset cannot be looked up any more.
+    let resets = [Kind::Haproxy, Kind::HaproxyTrixie].contains(&kind);
+    let is_late = began > AT_ONCE && seen.field("/confidence") != "proven";
+    let is_right = is_right(&seen, ("cut-stall", "app.stalled"))
+        && said("and then nothing for ")
+        && (resets || said("it waited in "));
+    say(&format!("{} {}", kind.name(), seen.field("/sentence")));
+    (!is_right && !is_late).then(|| format!("{}: {}", kind.name(), seen.line))
+}
+
+/// Behind nginx every cut, behind the others four of them; and meanwhile one that falls silent, which each
+/// waits for three seconds.
 #[test]
 fn a_cut_answer_has_a_verdict_behind_every_gateway() -> Result<()> {
     let agent = match Kind::Nginx.is_missing() {
         true => return Ok(()),
         false => Agent::watch(&["--silent"])?,
     };
-    let mut wrong = Vec::new();
+    let upstream = Upstream::faulty(&[])?;
+    let (mut wrong, mut waiting) = (Vec::new(), Vec::new());
     for kind in Kind::ALL.into_iter().filter(|kind| !kind.is_missing()) {
-        let upstream = Upstream::faulty(&[])?;
         let gateway = Gateway::before(kind, &upstream.addr)?;
+        let path = path("cut-stall");
+        let (addr, asks) = (gateway.addr, path.clone());
+        let stalls = || std::thread::spawn(move || stall(addr, &asks));
+        let stalling = (!PATIENT.contains(&kind)).then(stalls);
         let cuts = if kind == Kind::Nginx { CUTS.len() } else { 4 };
         for fault in CUTS.into_iter().take(cuts) {
             let found = cut(&gateway, &agent, fault)?;
             wrong.extend(found.map(|found| format!("{}: {found}", kind.name())));
         }
+        waiting.extend(stalling.map(|client| (client, gateway, path)));
+    }
+    for (client, gateway, path) in waiting {
+        let Ok(began) = client.join() else {
+            bail!("a client panicked");
+        };
+        wrong.extend(stalled((gateway.kind, began?), &path, &agent));
     }
     let report = agent.finish()?;
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -128,6 +173,63 @@ fn ask(gateway: SocketAddr, request: &str, leave_after: Option<usize>) -> Result
     Ok(all)
 }
 
+/// Requests that end well: their method, their answer, how many follow one another on a connection, and after
+/// how many bytes the client leaves.
+struct Whole(&'static str, &'static str, usize, Option<usize>);
+
+const WHOLE: [Whole; 9] = [
+    Whole("GET", "whole-length", 10, None),
+    Whole("GET", "whole-and-close", 10, None),
+    Whole("GET", "whole-chunked", 10, None),
+    Whole("GET", "whole-trailers", 10, None),
+    Whole("HEAD", "whole-to-head", 10, None),
+    Whole("GET", "whole-not-modified", 10, None),
+    Whole("GET", "whole-until-end", 1, None),
+    Whole("GET", "whole-upgraded", 1, None),
+    Whole("GET", "whole-slowly", 1, Some(1000)),
+];
+
+/// Of each so many, and so many connections at once.
+const NEAR_MISSES: usize = 100;
+const CLIENTS: usize = 10;
+
+impl Whole {
+    /// Several requests at a go on a connection, of which the last closes it.
+    fn requests(&self) -> String {
+        let Self(method, name, count, _) = self;
+        let request = |number: usize| {
+            let fields = match (*name, number == *count) {
+                ("whole-upgraded", _) => "Connection: upgrade\r\nUpgrade: websocket\r\n",
+                (_, true) => "Connection: close\r\n",
+                (_, false) => "",
+            };
+            let path = path(name);
+            format!("{method} {path} HTTP/1.1\r\nHost: shop.test\r\n{fields}\r\n")
+        };
+        (1..=*count).map(request).collect()
+    }
+
+    /// One connection's answers must all come.
+    fn ask(&self, gateway: SocketAddr) -> Result<()> {
+        let Self(_, name, count, leave_after) = self;
+        let answers = ask(gateway, &self.requests(), *leave_after)?;
+        let begun = answers.windows(9).filter(|nine| *nine == b"HTTP/1.1 ");
+        let begun = begun.count();
+        ensure!(begun == *count, "{name}: {begun} answers of {count}");
+        Ok(())
+    }
+
+    fn ask_all(&self, gateway: SocketAddr) -> Result<()> {
+        let each = NEAR_MISSES / self.2 / CLIENTS;
+        std::thread::scope(|scope| {
+            let ask = || (0..each).try_for_each(|_| self.ask(gateway));
+            let asking: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(ask)).collect();
+            let mut done = asking.into_iter().map(|one| one.join());
+            done.try_for_each(|one| one.unwrap_or_else(|_| bail!("a client panicked")))
+        })
+    }
+}
+
 /// Whole answers of every framing, answers without a body, a protocol upgrade, and clients that leave.
 #[test]
 fn whole_answers_and_clients_that_leave_have_none() -> Result<()> {
@@ -135,88 +237,21 @@ fn whole_answers_and_clients_that_leave_have_none() -> Result<()> {
         return Ok(());
     }
     let upstream = Upstream::faulty(&[])?;
-    for kind in [Kind::Nginx, Kind::Haproxy] {
-        let gateway = Gateway::before(kind, &upstream.addr)?;
-        let port = gateway.addr.port().to_string();
-        let agent = Agent::watch(&["--port", &port, "--silent", "--status", "502,503,504"])?;
-        let plain = "Host: shop.test\r\nConnection: close\r\n\r\n";
-        let upgrade = "Host: shop.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
-        for (method, name, fields, leave_after) in [
-            ("GET", "whole-length", plain, None),
-            ("GET", "whole-and-close", plain, None),
-            ("GET", "whole-chunked", plain, None),
-            ("GET", "whole-until-end", plain, None),
-            ("HEAD", "whole-to-head", plain, None),
-            ("GET", "whole-not-modified", plain, None),
-            ("GET", "whole-upgraded", upgrade, None),
-            ("GET", "whole-slowly", plain, Some(1000)),
-        ] {
-            for _ in 0..3 {
-                let request = format!("{method} {} HTTP/1.1\r\n{fields}", path(name));
-                ask(gateway.addr, &request, leave_after)?;
-            }
+    let before = |kind| Gateway::before(kind, &upstream.addr);
+    let gateways = [before(Kind::Nginx)?, before(Kind::Haproxy)?];
+    let ports = gateways.each_ref().map(|one| one.port().to_string());
+    let ports = ports.join(",");
+    let agent = Agent::watch(&["--port", &ports, "--silent", "--status", "502,503,504"])?;
+    for gateway in &gateways {
+        for whole in &WHOLE {
+            whole.ask_all(gateway.addr)?;
         }
         // One that is told, so that all before it have been judged.
-        let wrong = cut(&gateway, &agent, CUTS[0])?;
+        let wrong = cut(gateway, &agent, CUTS[0])?;
         ensure!(wrong.is_none(), "{wrong:?}");
-        let report = agent.finish()?;
-        let told = report.verdicts.len();
-        ensure!(told == 1, "{told} verdicts: {}", report.output);
     }
-    Ok(())
-}
-
-/// Those that look at their upstream within an answer's body (Caddy and Traefik wait for its header alone).
-const IMPATIENT: [Kind; 8] = [
-    Kind::Nginx,
-    Kind::NginxTrixie,
-    Kind::Haproxy,
-    Kind::HaproxyTrixie,
-    Kind::Apache,
-    Kind::Envoy,
-    Kind::Varnish,
-    Kind::Squid,
-];
-
-/// All at once: each waits for three seconds.
-#[test]
-fn an_upstream_that_falls_silent_within_its_answer_is_named() -> Result<()> {
-    if Kind::Nginx.is_missing() {
-        return Ok(());
-    }
-    let upstream = Upstream::faulty(&[])?;
-    let agent = Agent::watch(&["--silent"])?;
-    let mut asked = Vec::new();
-    for kind in IMPATIENT.into_iter().filter(|kind| !kind.is_missing()) {
-        let gateway = Gateway::before(kind, &upstream.addr)?;
-        let path = path("cut-stall");
-        asked.push((in_background(gateway.addr, path.clone()), gateway, path));
-    }
-    let mut wrong = Vec::new();
-    for (client, gateway, path) in asked {
-        let answered = client.join();
-        let whole = answered.is_ok_and(|answer| answer.is_ok());
-        let seen = agent.verdict(SOON, |seen| seen.field("/request/path") == path);
-        let said = |seen: &Seen, words: &str| seen.field("/sentence").contains(words);
-        // Who held an end that was reset cannot be looked up any more.
-        let resets = [Kind::Haproxy, Kind::HaproxyTrixie].contains(&gateway.kind);
-        let line = seen.as_ref().map_or("no verdict", |seen| &seen.line);
-        let is_right = seen.as_ref().is_some_and(|seen| {
-            seen.field("/symptom") == "truncated"
-                && seen.field("/cause") == "app.stalled"
-                && seen.field("/confidence") == "proven"
-                && said(seen, "and then nothing for ")
-                && (resets || said(seen, "it waited in "))
-        });
-        let name = gateway.kind.name();
-        if whole || !is_right {
-            wrong.push(format!("{name}: {line}"));
-        }
-        say(&format!(
-            "{name} {}",
-            seen.map_or_else(String::new, |seen| seen.field("/sentence").to_owned())
-        ));
-    }
-    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let report = agent.finish()?;
+    let told = report.verdicts.len();
+    ensure!(told == 2, "{told} verdicts: {}", report.output);
     Ok(())
 }

@@ -101,6 +101,13 @@ def whole_chunked(exchange):
     return True
 
 
+def whole_trailers(exchange):
+    """Fields follow the last chunk (RFC 9112, 7.1.2)."""
+    begin(exchange, CHUNKED + b"Trailer: X-Sum\r\n", CHUNK)
+    exchange.conn.sendall(CHUNK + b"0\r\nX-Sum: 8000\r\n\r\n")
+    return True
+
+
 def whole_until_end(exchange):
     """The end of the connection ends the body (RFC 9112, 6.3)."""
     begin(exchange, b"Connection: close\r\n")
@@ -140,6 +147,6 @@ def whole_slowly(exchange):
 
 BODIES = {function.__name__.replace("_", "-"): function for function in (
     cut_close, cut_at_once, cut_long_header, cut_reset, cut_segv, cut_exit, cut_killed, cut_stall, cut_chunked,
-    cut_chunked_segv, cut_in_chunk, whole_length, whole_and_close, whole_chunked, whole_until_end, whole_to_head,
+    cut_chunked_segv, cut_in_chunk, whole_length, whole_and_close, whole_chunked, whole_trailers, whole_until_end, whole_to_head,
     whole_not_modified, whole_upgraded, whole_slowly,
 )}

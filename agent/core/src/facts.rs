@@ -201,6 +201,9 @@ fn left(end: &OtherEnd, midway: bool, memory: &Memory, lines: &mut Lines) {
         How::Unread => "closed the connection with bytes unread, which sends a RST",
         How::Linger => "closed the connection with SO_LINGER 0, which sends a RST",
         How::Queued => "closed the listener while the connection waited in its queue",
+        How::Released if flow.task.is_none() && midway => {
+            "ended the upstream's end, which the gateway's RST reached in the middle of its answer"
+        }
         How::Released if flow.task.is_none() => {
             "ended the upstream's end, which the gateway's RST reached with the request unanswered"
         }

@@ -63,12 +63,12 @@ pub fn judge(evidence: &Evidence, attempt: &Attempt) -> Judgement {
     }
 }
 
-/// A timer for the whole answer cuts those that are well under way too: nearly all of the wait must have been
+/// A timer for the whole answer cuts those that are well under way too: most of the wait must have been
 /// silence, or the silence be what a timer measures and the whole not.
 fn sureness(silence: Duration, waited: Duration) -> Confidence {
     let is_timer = |span: Duration| span >= LONG && span.as_millis() % 1000 <= LATE;
     let is_whole = |span: Duration| is_timer(span) || span.as_millis() % 1000 >= 1000 - LATE;
-    match silence * 10 >= waited * 9 {
+    match silence * 4 >= waited * 3 {
         true if silence >= LONG => Confidence::Proven,
         true => Confidence::Inferred,
         false if is_timer(silence) && !is_whole(waited) => Confidence::Inferred,
@@ -104,6 +104,7 @@ mod tests {
     fn a_timer_for_the_whole_answer_is_no_silence() {
         for (silence, waited, sure) in [
             (60_002, 60_900, Confidence::Proven),
+            (2_600, 3_001, Confidence::Proven),
             (15_001, 15_001, Confidence::Proven),
             (500, 510, Confidence::Inferred),
             (60_002, 180_400, Confidence::Inferred),
