@@ -86,7 +86,14 @@ impl Agent {
     /// # Errors
     /// When it does not come to watch.
     pub fn watch(options: &[&str]) -> Result<Self> {
-        let mut command = Command::new(binary()?);
+        Self::watch_by(Command::new(binary()?), options)
+    }
+
+    /// The same by a command whose last word is the binary.
+    ///
+    /// # Errors
+    /// When it does not come to watch.
+    pub fn watch_by(mut command: Command, options: &[&str]) -> Result<Self> {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let running = Running::start(command.args(["watch", "-o", "json"]).args(options))?;
         let watching = running

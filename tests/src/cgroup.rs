@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -148,5 +149,45 @@ impl MemoryCgroup {
 impl Drop for MemoryCgroup {
     fn drop(&mut self) {
         remove(&self.dir);
+    }
+}
+
+/// What container runtimes show of cgroups to who is not given the host's: a cgroup namespace, and what
+/// it has of cgroup v2. Removed when dropped.
+pub struct Contained {
+    name: String,
+}
+
+impl Default for Contained {
+    fn default() -> Self {
+        let name = format!("probe502-alone-{}-{}", std::process::id(), next_id());
+        Self { name }
+    }
+}
+
+impl Contained {
+    /// A command that becomes this program, in there.
+    #[must_use]
+    pub fn command(&self, program: &Path) -> Command {
+        let inside = "cd /sys/fs/cgroup; [ ! -d unified ] || cd unified
+            mkdir $1; echo $$ >$1/cgroup.procs; shift; cd /
+            exec unshare --cgroup --mount sh -c '
+                umount --recursive --lazy /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup
+                exec \"$0\" \"$@\"' \"$@\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", inside, "sh", &self.name]).arg(program);
+        command
+    }
+}
+
+impl Drop for Contained {
+    fn drop(&mut self) {
+        // Only one of the two is there.
+        for root in ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"] {
+            let dir = Path::new(root).join(&self.name);
+            if dir.exists() {
+                remove(&dir);
+            }
+        }
     }
 }

@@ -1,14 +1,17 @@
-//! The agent comes late: what began before it is said to be so, or seen whole, and never guessed at.
+//! The agent comes late, or hears less than it could: that is said, or the rest is enough, and never guessed at.
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use probe502_tests::agent::{Agent, binary};
+use probe502_tests::cgroup::Contained;
 use probe502_tests::client::{self, next_id};
-use probe502_tests::nginx::Nginx;
+use probe502_tests::gateways::{Gateway, Kind, Plan, Server, Site};
+use probe502_tests::nginx::{Nginx, free_port};
 use probe502_tests::running::signal;
 use probe502_tests::skip::unable;
-use probe502_tests::upstream::Upstream;
-use probe502_tests::watch::{Sure, Watch};
+use probe502_tests::upstream::{Upstream, endpoint};
+use probe502_tests::watch::{Sure, Watch, is_about};
 
 /// Both ends of the connection, and the client's, are older than the agent.
 fn under_way(fault: &str, act: impl FnOnce(u32) -> Result<()>, cause: &str) -> Result<()> {
@@ -73,4 +76,59 @@ fn a_listener_and_a_process_from_before() -> Result<()> {
     let answer = gateway.get(&format!("/fault/ok/{}", next_id()))?;
     watch.expect(&answer, "process.killed.by-user", Sure::Proven);
     watch.end().map(drop)
+}
+
+/// In a container without the host's cgroups no hook tells of packets and of sockets that are made: that
+/// nobody was asked cannot be said, and whom a dial did not find can.
+fn hears_less(kind: Kind) -> Result<()> {
+    if kind.is_missing() {
+        return Ok(());
+    }
+    const HOST: &str = "127.0.0.1";
+    let dead = endpoint(HOST, free_port(HOST)?);
+    let site = || Site::on(HOST, vec![Server::Tcp(dead.clone())]);
+    let mut ruled = site()?;
+    ruled.rule = Some(503);
+    let sites = vec![ruled, site()?];
+    let doors: Vec<_> = sites.iter().map(|site| site.addr).collect();
+    let gateway = Gateway::start(
+        kind,
+        &Plan {
+            sites,
+            ..Plan::default()
+        },
+    )?;
+    let contained = Contained::default();
+    let ports = format!("{},{}", doors[0].port(), doors[1].port());
+    let options = ["--port", &ports, "--status", "502,503"];
+    let agent = Agent::watch_by(contained.command(&binary()?), &options)?;
+    // On a crowded host records are lost.
+    let lost = "unknown.evidence-lost";
+    for (door, cause) in doors
+        .iter()
+        .zip(["unknown.hook-missing", "listener.absent"])
+    {
+        let answer = client::Client::connect(*door)?.get(&format!("/less/{}", next_id()))?;
+        let told = agent.verdict(Duration::from_secs(20), |seen| is_about(seen, &answer));
+        let told = told.with_context(|| format!("no verdict: {}", agent.messages()))?;
+        ensure!(
+            [cause, lost].contains(&told.field("/cause")),
+            "{}",
+            told.line
+        );
+    }
+    let report = agent.finish()?;
+    drop(gateway);
+    ensure!(report.verdicts.len() == 2, "{}", report.output);
+    Ok(())
+}
+
+#[test]
+fn hooks_are_missing_beside_nginx() -> Result<()> {
+    hears_less(Kind::Nginx)
+}
+
+#[test]
+fn hooks_are_missing_beside_haproxy() -> Result<()> {
+    hears_less(Kind::Haproxy)
 }

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
 use probe502_tests::agent::binary;
+use probe502_tests::cgroup::Contained;
 use probe502_tests::skip::{root, skip};
 
 /// Runs the binary with a private copy that anyone may execute, as nobody where we are root.
@@ -126,21 +127,8 @@ fn a_container_without_the_hosts_cgroups_is_told_how_to_get_them() -> Result<()>
         skip("needs root to make a cgroup namespace");
         return Ok(());
     }
-    // As container runtimes do it: a cgroup namespace, and what it shows of cgroup v2.
-    let inside = "cd /sys/fs/cgroup; [ ! -d unified ] || cd unified
-        mkdir $1; echo $$ >$1/cgroup.procs; [ ! -e $1/cgroup.procs ] || shift
-        exec unshare --cgroup --mount sh -c '
-            umount --recursive --lazy /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup
-            exec \"$0\" doctor' $1";
-    let name = format!("probe502-alone-{}", std::process::id());
-    let output = Command::new("sh")
-        .args(["-c", inside, "sh", &name])
-        .arg(binary()?)
-        .output()?;
-    for root in ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"] {
-        // Only one of the two is there.
-        let _ = fs::remove_dir(Path::new(root).join(&name));
-    }
+    let contained = Contained::default();
+    let output = contained.command(&binary()?).arg("doctor").output()?;
     let told = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
     ensure!(matches!(output.status.code(), Some(3 | 4)), "{told}");
