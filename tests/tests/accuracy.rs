@@ -3,13 +3,17 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use probe502_tests::accuracy::judge::{Judged, Mark};
+use probe502_tests::accuracy::gate::{complaints, is_open};
+use probe502_tests::accuracy::judge::Judged;
 use probe502_tests::accuracy::run::Play;
 use probe502_tests::accuracy::{Cell, page, sample};
 use probe502_tests::gateways::Kind;
 use probe502_tests::skip::{say, skip, unable};
 
-/// Nothing wrong, nothing missed, nothing too much, and each fault made.
+/// How often a cell is played that was not made, or nothing could be claimed of.
+const TRIES: usize = 3;
+
+/// Nothing wrong, nothing missed, nothing too much, hardly anything unknown, and each fault made.
 #[test]
 fn each_fault_behind_one_gateway_or_another() -> Result<()> {
     if unable() {
@@ -23,26 +27,29 @@ fn each_fault_behind_one_gateway_or_another() -> Result<()> {
         skip(&format!("{} is not installed", kind.name()));
     }
     let cells = sample().into_iter();
-    let cells: Vec<Cell> = cells.filter(|cell| !missing.contains(&cell.kind)).collect();
-    let (broken, mut judged) = parted(play(&cells, 3, "accuracy.p502")?);
-    // A crowded machine breaks some upstreams too late; one by one it has the time.
-    if !broken.is_empty() {
-        say(&lines(&broken));
+    let mut left: Vec<Cell> = cells.filter(|cell| !missing.contains(&cell.kind)).collect();
+    let (mut judged, mut open) = (Vec::new(), Vec::new());
+    for turn in 1..=TRIES {
+        // One by one a crowded machine has the time.
+        let side_by_side = if turn == 1 { 3 } else { 1 };
+        let played = play(&left, side_by_side, &format!("accuracy-{turn}.p502"))?;
+        say(&lines(&played));
+        let (again, settled): (Vec<_>, Vec<_>) = played.into_iter().partition(is_open);
+        judged.extend(settled);
         let is_one = |cell: &Cell| {
             let same = |one: &Judged| (one.kind, &*one.fault) == (cell.kind, cell.fault.name);
-            broken.iter().any(same)
+            again.iter().any(same)
         };
-        let again: Vec<Cell> = cells.into_iter().filter(is_one).collect();
-        judged.extend(play(&again, 1, "accuracy-again.p502")?);
+        left.retain(is_one);
+        open = again;
+        if left.is_empty() {
+            break;
+        }
     }
-    say(&lines(&judged));
-    let failed = judged
-        .iter()
-        .filter(|cell| cell.mark.is_bad() || cell.mark == Mark::Broken);
-    let failed: Vec<String> = failed
-        .map(|cell| format!("{}\n{:#}", page::line(cell), cell.verdict))
-        .collect();
-    ensure!(failed.is_empty(), "{}", failed.join("\n"));
+    judged.extend(open);
+    say(&page::totals(&judged));
+    let complaints = complaints(&judged);
+    ensure!(complaints.is_empty(), "{}", complaints.join("\n"));
     Ok(())
 }
 
@@ -56,12 +63,6 @@ fn play(cells: &[Cell], side_by_side: usize, recording: &str) -> Result<Vec<Judg
         record: record.as_deref(),
     };
     play.all(&|_| ())
-}
-
-/// The cells whose faults were not made, and the others.
-fn parted(judged: Vec<Judged>) -> (Vec<Judged>, Vec<Judged>) {
-    let is_broken = |cell: &Judged| cell.mark == Mark::Broken;
-    judged.into_iter().partition(is_broken)
 }
 
 fn lines(judged: &[Judged]) -> String {

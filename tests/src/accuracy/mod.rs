@@ -3,11 +3,13 @@
 pub mod cast;
 pub mod door;
 pub mod faults;
+pub mod gate;
 pub mod judge;
 pub mod kept;
 pub mod luck;
 pub mod page;
 pub mod run;
+pub mod unfailed;
 
 use crate::gateways::Kind;
 use cast::Cast;

@@ -12,6 +12,7 @@ use clap::Parser;
 use probe502_tests::accuracy::judge::{Judged, Mark};
 use probe502_tests::accuracy::kept::{self, Played};
 use probe502_tests::accuracy::run::Play;
+use probe502_tests::accuracy::unfailed::is_foreseen;
 use probe502_tests::accuracy::{Cell, matrix, page, sample};
 use probe502_tests::gateways::Kind;
 use probe502_tests::storm::{Weather, play};
@@ -105,7 +106,8 @@ fn blow(arguments: &Arguments) -> Result<bool> {
     play::all(&chosen, &weathers, &arguments.keep, write)
 }
 
-/// Whether nothing was wrong, missed or too much, and no unknown is without a reason.
+/// Whether nothing was wrong, missed or too much, no unknown is without a reason, and every fault failed
+/// where it is known to.
 fn play(arguments: &Arguments) -> Result<bool> {
     std::fs::create_dir_all(&arguments.keep)?;
     let mut plays = Vec::new();
@@ -126,8 +128,13 @@ fn play(arguments: &Arguments) -> Result<bool> {
             kind.name()
         );
     }
-    let good =
-        |cell: &&Judged| !cell.mark.is_bad() && (cell.mark != Mark::Unknown || explained(cell));
+    for cell in cells.iter().filter(|cell| !is_foreseen(cell)) {
+        println!("no failed answer came of it: {}", page::line(cell));
+    }
+    let good = |cell: &&Judged| {
+        let unknown = cell.mark == Mark::Unknown && !explained(cell);
+        !cell.mark.is_bad() && !unknown && is_foreseen(cell)
+    };
     Ok(cells.iter().all(good))
 }
 
