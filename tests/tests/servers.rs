@@ -1,5 +1,6 @@
 //! The application servers that people run: php-fpm, uWSGI, Node, gunicorn on a UNIX socket.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
@@ -197,7 +198,7 @@ fn a_request_meets_nodes_default_timer() -> Result<()> {
     let seen = watch.expect(&answer, "keepalive.race", Sure::Proven);
     let idle = seen.and_then(|seen| seen.verdict.pointer("/timers/upstream_ms")?.as_u64());
     ensure!(
-        idle.is_none_or(|idle| (4900..7000).contains(&idle)),
+        idle.is_some_and(|idle| (4900..7000).contains(&idle)),
         "{idle:?}"
     );
     watch.end().map(drop)
@@ -209,9 +210,11 @@ const LONGEST: Duration = Duration::from_millis(6500);
 const WINDOW: Duration = Duration::from_millis(4);
 const CLIENTS: u32 = 64;
 /// Requests of each, the first of which warms the pool.
-const ROUNDS: u32 = 3;
+const ROUNDS: u32 = 2;
+/// So many waves of all clients without a race are no chance.
+const WAVES: u32 = 8;
 
-/// Requests about as far apart as Node's default timer is long, some of which arrive as it closes. Newer
+/// Requests about as far apart as Node's default timer is long, until some arrive as it closes. Newer
 /// releases close a second later than they are told. What lay unread when a busy host closed may stay unknown.
 #[test]
 fn nodes_default_timer_against_nginxs_pool() -> Result<()> {
@@ -219,7 +222,25 @@ fn nodes_default_timer_against_nginxs_pool() -> Result<()> {
         return Ok(());
     };
     let timer = node_closes_after(&cast.served.upstream.addr)?;
-    let gateway = cast.gateway.addr;
+    let mut named = 0;
+    for wave in 1..=WAVES {
+        let failed = wave_of(cast.gateway.addr, timer)?;
+        say(&format!("{} natural races in wave {wave}", failed.len()));
+        for answer in &failed {
+            let causes = ["keepalive.race", "unknown.unexplained"];
+            let seen = cast.watch.expect_one_of(answer, &causes, Sure::Honest);
+            named += u32::from(seen.is_none_or(|seen| seen.field("/cause") == causes[0]));
+        }
+        if named > 0 {
+            break;
+        }
+    }
+    ensure!(named > 0, "no request met the timer, or none was told");
+    cast.watch.end().map(drop)
+}
+
+/// All clients at once; the answers that failed.
+fn wave_of(gateway: SocketAddr, timer: Duration) -> Result<Vec<Answer>> {
     let client = |number: u32| {
         let idle = timer - WINDOW / 2 + WINDOW * number / CLIENTS;
         std::thread::spawn(move || idling(Client::connect(gateway)?, idle))
@@ -230,12 +251,7 @@ fn nodes_default_timer_against_nginxs_pool() -> Result<()> {
         let own = client.join();
         failed.extend(own.map_err(|_| anyhow::anyhow!("a client panicked"))??);
     }
-    for answer in &failed {
-        let causes = ["keepalive.race", "unknown.unexplained"];
-        cast.watch.expect_one_of(answer, &causes, Sure::Honest);
-    }
-    say(&format!("{} natural races", failed.len()));
-    cast.watch.end().map(drop)
+    Ok(failed)
 }
 
 /// How long it really lets a connection idle, to the second.
