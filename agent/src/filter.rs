@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use probe502_core::cause::Cause;
-use probe502_core::notice::{Deploy, NearMiss, Warning};
-use probe502_core::verdict::{Kind, Verdict, Who};
+use probe502_core::notice::{Deploy, Dialler, NearMiss, Warning};
+use probe502_core::verdict::{Kind, Upstream, Verdict, Who};
 
 /// A verdict passes where every list that is not empty holds something of it.
 #[derive(Clone, Debug, Default)]
@@ -54,17 +54,18 @@ impl Filter {
 
     /// Whether a warning is asked for.
     pub fn passes_warning(&self, warning: &Warning) -> bool {
-        let addresses = warning
-            .gateway
-            .listens
-            .iter()
-            .chain([&warning.upstream.addr]);
+        self.passes_pair(&warning.gateway, &warning.upstream)
+            && any(&self.causes, |cause| *cause == warning.of)
+    }
+
+    /// Whether a gateway and its upstream are watched.
+    pub fn passes_pair(&self, gateway: &Dialler, upstream: &Upstream) -> bool {
+        let addresses = gateway.listens.iter().chain([&upstream.addr]);
         let ports: Vec<u16> = addresses.filter_map(|address| port(address)).collect();
-        let upstream = warning.upstream.who.as_ref();
-        let names = who(upstream.into_iter().chain([&warning.gateway.who]));
+        let upstream = upstream.who.as_ref();
+        let names = who(upstream.into_iter().chain([&gateway.who]));
         any(&self.ports, |port| ports.contains(port))
             && any(&self.processes, |name| names.contains(&name.as_str()))
-            && any(&self.causes, |cause| *cause == warning.of)
     }
 
     /// Whether a deploy is asked for: by what failed, where causes are asked for.

@@ -1,6 +1,7 @@
 //! One loop's turn over the senses and the core: facts in, verdicts out.
 
 mod counts;
+mod tracked;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -206,11 +207,6 @@ impl Live {
             lost: counts::by_stage(&self.ring_lost, self.undecoded),
             deaths: &self.deaths,
         }
-    }
-
-    /// What the core remembers, and how much it may.
-    pub fn tracked(&self) -> Vec<(&'static str, (usize, usize))> {
-        self.correlator.tracked()
     }
 
     /// Lets go of the kernel and ends the recording.

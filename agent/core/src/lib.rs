@@ -38,6 +38,7 @@ pub mod notice;
 mod own_answer;
 mod own_page;
 pub mod packets;
+mod pools;
 mod processes;
 mod recent;
 mod redact;

@@ -1,5 +1,7 @@
 //! What is told besides verdicts, in its public JSON forms: near misses, warnings, deploys.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cause::Cause;
@@ -169,6 +171,19 @@ pub struct Dialler {
     pub tid: u32,
     /// The addresses that it listens on.
     pub listens: Vec<String>,
+}
+
+/// What a gateway and an upstream do with connections between them that idle, as measured so far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// The gateway.
+    pub gateway: Dialler,
+    /// The upstream.
+    pub upstream: Upstream,
+    /// When the upstream closes them; absent where no two closes agree.
+    pub closes_after: Option<Duration>,
+    /// For how long at least the gateway keeps them for another request; absent where none idled.
+    pub keeps: Option<Duration>,
 }
 
 /// An attempt that failed and that no failed answer took.

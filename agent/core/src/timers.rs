@@ -1,5 +1,6 @@
 //! Idle timers, measured: how long an upstream lets a connection idle, and how long a gateway does.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -68,6 +69,8 @@ pub struct Clocks {
     lazy: Recent<Family, ()>,
     /// The longest idle time that a gateway held or used a connection to an upstream after.
     longest: Recent<(Family, Place), u64>,
+    /// Pairs whose timers were seen at work since someone asked, and by whom.
+    fresh: BTreeMap<(Family, Place), Task>,
 }
 
 impl Default for Clocks {
@@ -80,6 +83,7 @@ impl Default for Clocks {
             own: Recent::new(KNOWN, day),
             lazy: Recent::new(KNOWN, day),
             longest: Recent::new(KNOWN, day),
+            fresh: BTreeMap::new(),
         }
     }
 }
@@ -105,7 +109,13 @@ impl Clocks {
                 let family = family(flow.netns, task, listeners)?;
                 let ip = flow.remote.ip();
                 let is_here = ip.is_loopback() || listeners.shows(ip);
-                self.dialled(at, flow, (family, (flow.netns, flow.remote)), is_here)
+                let pair = (family, (flow.netns, flow.remote));
+                let idled = u64::from(flow.longest_idle_ms) >= IDLE_MS;
+                let is_known = self.fresh.len() < KNOWN || self.fresh.contains_key(&pair);
+                if is_known && (idled || idle(at, flow).is_some()) {
+                    self.fresh.insert(pair, task.clone());
+                }
+                self.dialled(at, flow, pair, is_here)
             }
             Role::Accepted | Role::Unknown => None,
         }
@@ -161,6 +171,11 @@ impl Clocks {
             }),
             at_least: self.longest.get(pair).copied().map(Duration::from_millis),
         }
+    }
+
+    /// A pair whose timers were seen at work since this was asked last, and a task of its gateway.
+    pub fn poll_fresh(&mut self) -> Option<((Family, Place), Task)> {
+        self.fresh.pop_first()
     }
 
     /// Whether a close after such a silence was this upstream's idle timer's, as its other closes show;

@@ -4,10 +4,8 @@ mod families;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
-use probe502_core::notice::{NearMiss, Outcome};
-use probe502_core::verdict::{Idle, Kind, Upstream, Verdict};
+use probe502_core::notice::{NearMiss, Outcome, Pool};
+use probe502_core::verdict::{Kind, Verdict};
 use prometheus::{IntCounterVec, Registry, TextEncoder};
 
 use super::labels::{Labels, OTHER};
@@ -87,19 +85,27 @@ impl Metrics {
         self.note_refusals();
     }
 
-    /// An upstream's measured idle timer.
-    pub fn idle_close(&mut self, upstream: &Upstream, timers: &Idle) {
-        let Some(millis) = timers.upstream_ms else {
-            return;
-        };
-        let name = self.labels.upstream(Some(upstream));
-        self.note_refusals();
-        // Of several upstreams there is no one timer.
-        if name == OTHER {
+    /// The measured idle timers of an upstream and of a gateway that asks it.
+    pub fn pool(&mut self, pool: &Pool) {
+        if pool.closes_after.is_none() && pool.keeps.is_none() {
             return;
         }
-        let gauge = self.told.idle_close.with_label_values(&[name]);
-        gauge.set(Duration::from_millis(millis).as_secs_f64());
+        let gateway = self.labels.gateway(&pool.gateway.who);
+        let upstream = self.labels.upstream(Some(&pool.upstream));
+        self.note_refusals();
+        // Of several upstreams there is no one timer.
+        if upstream == OTHER || gateway == OTHER {
+            return;
+        }
+        if let Some(closes) = pool.closes_after {
+            let gauge = self.told.idle_close.with_label_values(&[&upstream]);
+            gauge.set(closes.as_secs_f64());
+        }
+        if let Some(keeps) = pool.keeps {
+            let pair = [gateway, upstream];
+            let refused = self.told.idle_reuse.set(pair, keeps.as_secs_f64());
+            self.told.refused.inc_by(refused);
+        }
     }
 
     /// How processes ended so far.

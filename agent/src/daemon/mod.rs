@@ -181,7 +181,6 @@ impl Daemon {
         match notice {
             Notice::NearMiss(near) if self.filter.passes_near(near) => self.metrics.near_miss(near),
             Notice::Warning(warning) if self.filter.passes_warning(warning) => {
-                self.metrics.idle_close(&warning.upstream, &warning.timers);
                 warn!("{}; {}", warning.sentence, warning.remedy);
             }
             Notice::Deploy(deploy) if self.filter.passes_deploy(deploy) => match deploy.failed {
@@ -206,6 +205,11 @@ impl Daemon {
         }
         for (how, count) in counts.deaths {
             self.metrics.deaths(how, *count);
+        }
+        for pool in self.live.pools() {
+            if self.filter.passes_pair(&pool.gateway, &pool.upstream) {
+                self.metrics.pool(&pool);
+            }
         }
         for (what, held) in self.live.tracked() {
             self.metrics.tracked(what, held);

@@ -44,6 +44,26 @@ impl Family {
     }
 }
 
+/// Seconds of a gateway and an upstream, of so many pairs as a family may have sets.
+pub struct Pairs {
+    gauge: GaugeVec,
+    known: BTreeSet<[String; 2]>,
+}
+
+impl Pairs {
+    /// Returns how many names were one too many.
+    pub fn set(&mut self, pair: [String; 2], seconds: f64) -> u64 {
+        if !self.known.contains(&pair) {
+            if self.known.len() >= SETS {
+                return 1;
+            }
+            self.known.insert(pair.clone());
+        }
+        self.gauge.with_label_values(&pair).set(seconds);
+        0
+    }
+}
+
 /// What verdicts and notices fill.
 pub struct Told {
     pub answers: Family,
@@ -53,6 +73,7 @@ pub struct Told {
     pub latency: Histogram,
     pub outstanding: HistogramVec,
     pub idle_close: GaugeVec,
+    pub idle_reuse: Pairs,
     pub refused: IntCounter,
 }
 
@@ -102,7 +123,21 @@ impl Told {
             )?,
             latency: latency(registry)?,
             outstanding: outstanding(registry)?,
-            idle_close: idle_close(registry)?,
+            idle_close: seconds(
+                registry,
+                "probe502_upstream_idle_close_seconds",
+                "After how long an upstream closes an idle connection, as measured",
+                &["upstream"],
+            )?,
+            idle_reuse: Pairs {
+                gauge: seconds(
+                    registry,
+                    "probe502_gateway_idle_reuse_seconds",
+                    "For how long at least a gateway keeps an idle connection to an upstream for another request, as measured",
+                    &["gateway", "upstream"],
+                )?,
+                known: BTreeSet::new(),
+            },
             refused: refused(registry)?,
         })
     }
@@ -122,13 +157,8 @@ fn outstanding(registry: &Registry) -> Result<HistogramVec> {
     put(registry, HistogramVec::new(options, &["cause"])?)
 }
 
-fn idle_close(registry: &Registry) -> Result<GaugeVec> {
-    let name = "probe502_upstream_idle_close_seconds";
-    let help = "After how long an upstream closes an idle connection, as measured";
-    put(
-        registry,
-        GaugeVec::new(Opts::new(name, help), &["upstream"])?,
-    )
+fn seconds(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec> {
+    put(registry, GaugeVec::new(Opts::new(name, help), labels)?)
 }
 
 fn refused(registry: &Registry) -> Result<IntCounter> {

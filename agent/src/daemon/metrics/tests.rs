@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use probe502_core::cause::Cause;
-use probe502_core::verdict::Who;
+use probe502_core::notice::Dialler;
+use probe502_core::verdict::{Upstream, Who};
 use prometheus::proto::{MetricFamily, MetricType};
 
 use super::families::SETS;
@@ -35,6 +37,21 @@ fn upstream(number: usize) -> Upstream {
     }
 }
 
+fn pool(gateway: usize, number: usize) -> Pool {
+    Pool {
+        gateway: Dialler {
+            who: verdict(Cause::KeepaliveRace, gateway, Kind::Answer)
+                .gateway
+                .who,
+            tid: 1,
+            listens: Vec::new(),
+        },
+        upstream: upstream(number),
+        closes_after: Some(Duration::from_secs(5)),
+        keeps: Some(Duration::from_millis(60_500)),
+    }
+}
+
 /// As many of each as there can be: every cause, and 10,000 gateways and upstreams.
 fn worst() -> Metrics {
     let mut metrics = Metrics::new(200).expect("registered");
@@ -42,11 +59,7 @@ fn worst() -> Metrics {
         let cause = Cause::ALL[number % Cause::ALL.len()];
         metrics.verdict(&verdict(cause, number, Kind::Answer), 0.1);
         metrics.verdict(&verdict(cause, number, Kind::Silent), 0.1);
-        let timers = Idle {
-            upstream_ms: Some(5000),
-            ..Idle::default()
-        };
-        metrics.idle_close(&upstream(number), &timers);
+        metrics.pool(&pool(number % 20, number));
         let mut near = example::near_miss();
         (near.cause, near.upstream) = (cause, upstream(number));
         near.gateway.who.comm = format!("gateway-{number}");
@@ -86,6 +99,32 @@ fn there_are_never_more_series_than_promised_and_none_is_lost_in_them() {
         }
     }
     assert!(metrics.told.refused.get() >= 10_000);
+}
+
+#[test]
+fn two_timers_stand_side_by_side_and_what_is_not_known_is_not_shown() {
+    let mut metrics = Metrics::new(2).expect("registered");
+    let shown = |metrics: &Metrics| render(&metrics.registry).expect("rendered");
+    metrics.pool(&Pool {
+        closes_after: None,
+        keeps: None,
+        ..pool(0, 0)
+    });
+    assert!(!shown(&metrics).contains("_idle_"));
+    for (number, closes) in [(0, Some(Duration::from_secs(75))), (1, None), (2, None)] {
+        metrics.pool(&Pool {
+            closes_after: closes,
+            ..pool(0, number)
+        });
+    }
+    let text = shown(&metrics);
+    let of = |family: &str| text.lines().filter(|line| line.starts_with(family)).count();
+    let first = "probe502_upstream_idle_close_seconds{upstream=\"10.0.0.0:80\"} 75\n";
+    assert!(text.contains(first), "{text}");
+    assert!(text.contains("upstream=\"10.0.0.1:80\"} 60.5\n"), "{text}");
+    // The third has no name of its own.
+    assert_eq!(of("probe502_upstream_idle_close_seconds{"), 1);
+    assert_eq!(of("probe502_gateway_idle_reuse_seconds{"), 2);
 }
 
 #[test]
