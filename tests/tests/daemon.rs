@@ -8,13 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use probe502_tests::agent::binary;
 use probe502_tests::browser::Browser;
-use probe502_tests::client::Client;
 use probe502_tests::daemon::{Daemon, get, raw};
 use probe502_tests::nginx::{Nginx, Plan, free_port};
 use probe502_tests::paths::Folder;
 use probe502_tests::running::Running;
 use probe502_tests::skip::{say, unable};
-use probe502_tests::upstream::Upstream;
 
 const MIB: f64 = (1u32 << 20) as f64;
 /// What the agent may hold in all; what it holds from its start differs by how it was built.
@@ -27,59 +25,6 @@ fn only(gateway: &Nginx) -> String {
 
 fn nobody() -> Result<Nginx> {
     Nginx::before(&format!("127.0.0.1:{}", free_port("127.0.0.1")?))
-}
-
-/// How many requests are asked and counted; `PROBE502_REQUESTS=50000` makes a thorough run of it.
-fn requests() -> Result<usize> {
-    match std::env::var("PROBE502_REQUESTS") {
-        Ok(count) => count.parse().context("PROBE502_REQUESTS is no number"),
-        Err(_) => Ok(400),
-    }
-}
-
-#[test]
-fn the_counters_are_the_clients_own() -> Result<()> {
-    if unable() {
-        return Ok(());
-    }
-    let folder = Folder::make()?;
-    let upstream = Upstream::faulty(&["--share", "threads"])?;
-    let gateway = Nginx::before(&upstream.addr)?;
-    let daemon = Daemon::start(&folder.path(""), &only(&gateway), &[])?;
-    let count = requests()?;
-    let mut failed = 0;
-    let mut client = gateway.client()?;
-    for number in 0..count {
-        let fault = ["ok", "close-without-answer", "partial-header", "says-502"][number % 4];
-        let answer = client.get(&format!("/fault/{fault}/{number}"));
-        match answer {
-            Ok(answer) => failed += u64::from(answer.status == 502),
-            Err(_) => client = Client::connect(gateway.addr)?,
-        }
-        // As fast as it counts, however slow the machine.
-        if number % 200 == 199 {
-            daemon.counts("probe502_answers_total", failed)?;
-        }
-    }
-    ensure!(
-        failed >= count as u64 / 2,
-        "only {failed} of {count} requests failed"
-    );
-    daemon.counts("probe502_answers_total", failed)?;
-    say(&format!(
-        "{failed} of {count} answers failed, and as many are counted"
-    ));
-    let series = daemon.series("probe502_answers_total")?;
-    for cause in ["app.closed-without-answer", "relayed.upstream"] {
-        let named = format!("cause=\"{cause}\"");
-        ensure!(
-            series.keys().any(|labels| labels.contains(&named)
-                && labels.contains("gateway=\"nginx\"")
-                && labels.contains("status=\"502\"")),
-            "no {cause} behind nginx: {series:?}"
-        );
-    }
-    Ok(())
 }
 
 #[test]
