@@ -1,11 +1,14 @@
 //! `gateway_says` is what the real gateway wrote: each prediction is looked for in its log.
 
 use std::collections::HashSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use probe502_tests::agent::{Agent, Seen};
-use probe502_tests::client::{Answer, Client, next_id};
+use probe502_tests::client::{Client, next_id};
 use probe502_tests::gateways::{Gateway, Kind, Plan, Server, Site};
 use probe502_tests::repertoire::fault;
 use probe502_tests::skip::say;
@@ -26,6 +29,9 @@ const FAULTS: &[&str] = &[
     "says-502",
     "segv",
 ];
+
+/// What it can do within an answer's body.
+const CUTS: &[&str] = &["cut-close", "cut-chunked", "cut-reset"];
 
 /// Predictions and what became of them.
 struct Words {
@@ -50,7 +56,7 @@ impl Words {
         };
         Ok(Self {
             gateway: Gateway::start(kind, &plan)?,
-            agent: Agent::watch(&["--status", "500,502,503,504"])?,
+            agent: Agent::watch(&["--status", "500,502,503,504", "--silent"])?,
             checked: 0,
             wrong: Vec::new(),
         })
@@ -59,37 +65,54 @@ impl Words {
     /// One request; where the client got an error, its verdict's words must be in the log.
     fn check(&mut self, site: usize, name: &str) -> Result<()> {
         let before = self.gateway.log();
-        let before: HashSet<&str> = before.lines().collect();
         let path = format!("/fault/{name}/{}", next_id());
         let mut client = Client::connect(self.gateway.sites[site].addr)?;
-        let Ok(answer) = client.get(&path) else {
-            return Ok(());
-        };
-        if answer.status < 500 {
-            return Ok(());
+        match client.get(&path) {
+            Ok(answer) if answer.status >= 500 => {
+                let seen = self.verdict(|seen| is_about(seen, &answer));
+                self.compare((name, &path), seen, &before);
+            }
+            Ok(_) | Err(_) => {}
         }
-        let Some(seen) = self.verdict(&answer) else {
+        Ok(())
+    }
+
+    /// One whose answer breaks off: only its verdict tells that it failed.
+    fn check_cut(&mut self, cut: Cut) -> Result<()> {
+        let Ok(read) = cut.client.join() else {
+            bail!("a client panicked");
+        };
+        read?;
+        let seen = self.verdict(|seen| seen.field("/request/path") == cut.path);
+        self.compare((cut.name, &cut.path), seen, &cut.before);
+        Ok(())
+    }
+
+    /// A verdict's words must be among the log's new lines.
+    fn compare(&mut self, (name, path): (&str, &str), seen: Option<Seen>, before: &str) {
+        let Some(seen) = seen else {
             self.wrong.push(format!("{name}: no verdict"));
-            return Ok(());
+            return;
         };
         let lines = says(&seen);
         if lines.is_empty() {
-            return Ok(());
+            return;
         }
         self.checked += 1;
+        let before: HashSet<&str> = before.lines().collect();
         let written = || {
             let log = self.gateway.log();
             let new = log.lines().filter(|line| !before.contains(line));
             new.collect::<Vec<_>>().join("\n")
         };
         let deadline = Instant::now() + WRITTEN;
-        while !lines.iter().any(|line| is_in(line, &written(), &path)) {
+        while !lines.iter().any(|line| is_in(line, &written(), path)) {
             if Instant::now() > deadline {
                 let log = written();
                 let cause = seen.field("/cause");
                 self.wrong
                     .push(format!("{name} ({cause}): none of {lines:?} in\n{log}"));
-                return Ok(());
+                return;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -98,11 +121,41 @@ impl Words {
             self.gateway.kind.name(),
             seen.field("/cause")
         ));
-        Ok(())
     }
 
-    fn verdict(&self, answer: &Answer) -> Option<Seen> {
-        self.agent.verdict(PATIENCE, |seen| is_about(seen, answer))
+    fn verdict(&self, fits: impl Fn(&Seen) -> bool) -> Option<Seen> {
+        self.agent.verdict(PATIENCE, fits)
+    }
+}
+
+/// A request whose answer will break off, and what the log held before.
+struct Cut {
+    name: &'static str,
+    path: String,
+    before: String,
+    client: JoinHandle<std::io::Result<()>>,
+}
+
+impl Cut {
+    fn ask(name: &'static str, gateway: &Gateway) -> Self {
+        let (before, addr) = (gateway.log(), gateway.addr);
+        let path = format!("/fault/{name}/{}", next_id());
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n");
+        let client = std::thread::spawn(move || {
+            let mut stream = TcpStream::connect(addr)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.write_all(request.as_bytes())?;
+            // However it ends.
+            let _ = stream.read_to_end(&mut Vec::new());
+            Ok(())
+        });
+        Self {
+            name,
+            path,
+            before,
+            client,
+        }
     }
 }
 
@@ -138,13 +191,22 @@ fn speaks(kind: Kind, least: usize) -> Result<()> {
     }
     let upstream = Upstream::faulty(&[])?;
     let mut words = Words::of(kind, &upstream)?;
+    // It waits while the others are looked at.
+    let waits = ![Kind::Caddy, Kind::Traefik].contains(&kind);
+    let stalled = waits.then(|| Cut::ask("cut-stall", &words.gateway));
     for name in FAULTS {
         debug_assert_eq!(fault(name).name, *name);
         words.check(0, name)?;
     }
+    for name in CUTS {
+        words.check_cut(Cut::ask(name, &words.gateway))?;
+    }
     words.check(1, "refused")?;
     words.check(2, "refused-twice")?;
     words.check(2, "no-live")?;
+    if let Some(stalled) = stalled {
+        words.check_cut(stalled)?;
+    }
     let Words {
         gateway,
         checked,
@@ -159,40 +221,40 @@ fn speaks(kind: Kind, least: usize) -> Result<()> {
 
 #[test]
 fn nginx() -> Result<()> {
-    speaks(Kind::Nginx, 8)
+    speaks(Kind::Nginx, 11)
 }
 
 #[test]
 fn nginx_of_another_root() -> Result<()> {
-    speaks(Kind::NginxTrixie, 8)
+    speaks(Kind::NginxTrixie, 11)
 }
 
 #[test]
 fn haproxy() -> Result<()> {
-    speaks(Kind::Haproxy, 5)
+    speaks(Kind::Haproxy, 8)
 }
 
 #[test]
 fn haproxy_of_another_root() -> Result<()> {
-    speaks(Kind::HaproxyTrixie, 5)
+    speaks(Kind::HaproxyTrixie, 8)
 }
 
 #[test]
 fn apache() -> Result<()> {
-    speaks(Kind::Apache, 5)
+    speaks(Kind::Apache, 8)
 }
 
 #[test]
 fn caddy() -> Result<()> {
-    speaks(Kind::Caddy, 5)
+    speaks(Kind::Caddy, 8)
 }
 
 #[test]
 fn envoy() -> Result<()> {
-    speaks(Kind::Envoy, 6)
+    speaks(Kind::Envoy, 9)
 }
 
 #[test]
 fn traefik() -> Result<()> {
-    speaks(Kind::Traefik, 5)
+    speaks(Kind::Traefik, 8)
 }

@@ -32,7 +32,8 @@ pub const fn alb(sight: Sight) -> &'static [&'static str] {
         | Sight::UnixRefused
         | Sight::UnixFull
         | Sight::UnixDenied
-        | Sight::BodyCut => &[],
+        | Sight::BodyCut
+        | Sight::BodyStalled => &[],
     }
 }
 
@@ -50,7 +51,8 @@ pub const fn gcp(sight: Sight) -> &'static [&'static str] {
         Sight::NoAnswer => &["backend_timeout"],
         Sight::Relayed => &["response_sent_by_backend"],
         Sight::BodyCut => &["backend_connection_closed_after_partial_response_sent"],
-        Sight::NameAbsent
+        Sight::BodyStalled
+        | Sight::NameAbsent
         | Sight::NameFailed
         | Sight::NameTimeout
         | Sight::OwnRule

@@ -4,7 +4,7 @@ use super::sight::Sight;
 
 /// Source: Go's `net/net.go` (`OpError`), `net/http/transport.go`, `net/http/response.go`,
 /// `crypto/tls/conn.go`; Caddy's `modules/caddyhttp/reverseproxy/selectionpolicies.go` and
-/// `reverseproxy.go`; Traefik's `pkg/proxy/httputil/proxy.go`.
+/// `reverseproxy.go`; Traefik's `pkg/proxy/httputil/proxy.go` and `pkg/middlewares/recovery/recovery.go`.
 pub const fn words(sight: Sight) -> &'static [&'static str] {
     match sight {
         Sight::NameAbsent => &["dial tcp: lookup …: no such host"],
@@ -47,6 +47,10 @@ pub const fn words(sight: Sight) -> &'static [&'static str] {
         Sight::BodyCut => &[
             "aborting with incomplete response",
             "httputil: ReverseProxy read error during body copy: …",
+            // Traefik's, at its level DEBUG.
+            "Request has been aborted […]: net/http: abort Handler",
         ],
+        // They have no timer for it.
+        Sight::BodyStalled => &[],
     }
 }

@@ -76,7 +76,11 @@ pub const fn nginx(sight: Sight) -> &'static [&'static str] {
         Sight::BodyCut => &[
             "upstream prematurely closed connection while reading upstream",
             "recv() failed (104: Connection reset by peer) while reading upstream",
+            "readv() failed (104: Connection reset by peer) while reading upstream",
         ],
+        Sight::BodyStalled => {
+            &["upstream timed out (110: Connection timed out) while reading upstream"]
+        }
     }
 }
 
@@ -109,6 +113,8 @@ pub const fn haproxy(sight: Sight) -> &'static [&'static str] {
         Sight::TooBig | Sight::Malformed => &["PH--"],
         Sight::Relayed => &["----"],
         Sight::BodyCut => &["SD--"],
+        // 3.0 has been seen to write the second.
+        Sight::BodyStalled => &["sD--", "CD--"],
     }
 }
 
@@ -159,6 +165,7 @@ pub const fn envoy(sight: Sight) -> &'static [&'static str] {
         Sight::NoAnswer => &["UT response_timeout", "UT upstream_per_try_timeout"],
         Sight::Relayed => &["- via_upstream"],
         Sight::BodyCut => &["upstream_reset_after_response_started{…}"],
+        Sight::BodyStalled => &["UT response_timeout", "SI stream_idle_timeout"],
     }
 }
 
@@ -203,5 +210,8 @@ pub const fn apache(sight: Sight) -> &'static [&'static str] {
         ],
         Sight::TooBig | Sight::Malformed => &["AH01106: bad HTTP/… header returned by …"],
         Sight::BodyCut => &["AH01110: error reading response"],
+        Sight::BodyStalled => {
+            &["(70007)The timeout specified has expired: …AH01110: error reading response"]
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::attempts::is_http;
 use crate::cause::Cause;
-use crate::ends::was_left;
 use crate::evidence::Evidence;
+use crate::silences::is_in_body;
 use crate::verdict::Symptom;
 
 macro_rules! sights {
@@ -88,6 +88,8 @@ sights! {
     Relayed = "relayed", "the upstream itself answered the error",
     /// The body broke off.
     BodyCut = "body-cut", "the upstream broke off within the answer's body",
+    /// No more of the body came in time.
+    BodyStalled = "body-stalled", "the upstream fell silent within the answer's body",
 }
 
 impl Sight {
@@ -120,7 +122,8 @@ impl Sight {
             | Self::TooBig
             | Self::Malformed
             | Self::Relayed
-            | Self::BodyCut => 0,
+            | Self::BodyCut
+            | Self::BodyStalled => 0,
         }
     }
 }
@@ -163,7 +166,7 @@ const SIGHTS: [(Cause, &[Sight]); Cause::ALL.len()] = [
     (Cause::AppClosedMidBody, &[Sight::BodyCut]),
     (Cause::AppResetUnread, &[Sight::Reset, Sight::BodyCut]),
     (Cause::AppResetLinger, &[Sight::Reset, Sight::BodyCut]),
-    (Cause::AppStalled, &[Sight::NoAnswer]),
+    (Cause::AppStalled, &[Sight::NoAnswer, Sight::BodyStalled]),
     (Cause::KeepaliveRace, &[Sight::Reset, Sight::Eof]),
     (Cause::KeepaliveMiddlebox, &[Sight::Reset, Sight::NoAnswer]),
     (
@@ -234,9 +237,12 @@ pub const fn sights(cause: Cause) -> &'static [Sight] {
 /// What the gateway of this answer saw.
 #[must_use]
 pub(crate) fn sight(evidence: &Evidence, cause: Cause) -> Option<Sight> {
-    // What its log says of a timer within the body is not catalogued.
-    if evidence.symptom == Symptom::Truncated && !was_left(&evidence.deciding()?.flow) {
-        return None;
+    let own = evidence.deciding();
+    if own.is_some_and(|own| is_in_body(evidence.symptom, own)) {
+        return (cause == Cause::AppStalled).then_some(Sight::BodyStalled);
+    }
+    if cause == Cause::AppStalled {
+        return Some(Sight::NoAnswer);
     }
     if let [only] = sights(cause) {
         return Some(*only);
