@@ -14,6 +14,9 @@ const visible = (text) =>
   String(text).replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069]/g,
     (one) => "\\u" + one.charCodeAt(0).toString(16).padStart(4, "0"));
 
+// A good status says nothing of a body that broke off.
+const status = (verdict) => verdict.cut ? verdict.status + " cut" : verdict.status;
+
 const verdicts = new Map();
 let selected = null;
 
@@ -23,7 +26,7 @@ function row(verdict) {
   line.setAttribute("role", "option");
   line.append(
     made("time", verdict.time.slice(11, 23)),
-    made("span", verdict.status || "—"),
+    made("span", status(verdict) || "—"),
     made("span", [verdict.request.method, verdict.request.path].filter(Boolean).join(" ") || "?", "path"),
     made("span", verdict.cause),
     made("span", verdict.confidence, verdict.confidence),
@@ -71,7 +74,7 @@ async function open(id) {
   const verdict = verdicts.get(id);
   if (!verdict) return;
   byId("story-title").textContent = visible(
-    [verdict.status || "no answer", verdict.request.method, verdict.request.path].filter(Boolean).join(" "));
+    [status(verdict) || "no answer", verdict.request.method, verdict.request.path].filter(Boolean).join(" "));
   byId("story-cause").textContent = verdict.cause + " — " + verdict.confidence;
   byId("story-sentence").textContent = visible(verdict.sentence);
   byId("story-remedy").textContent = visible(verdict.remedy);
