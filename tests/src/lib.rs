@@ -15,6 +15,7 @@ pub mod firewall;
 pub mod gateways;
 pub mod handshakes;
 pub mod helm;
+pub mod lateness;
 pub mod lines;
 pub mod netns;
 pub mod nginx;

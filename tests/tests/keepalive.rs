@@ -3,13 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use probe502_tests::client::{Answer, Client, next_id};
 use probe502_tests::firewall::Firewall;
+use probe502_tests::gateways::{Gateway, Kind, Plan, Server, Site};
+use probe502_tests::lateness::Lateness;
 use probe502_tests::skip::{say, unable};
 use probe502_tests::stage::Stage;
 use probe502_tests::upstream::Upstream;
-use probe502_tests::watch::Sure;
+use probe502_tests::watch::{Sure, Watch};
 
 /// The upstream closes its idle connection, its FIN is lost on the way, and the next request goes out.
 fn with_the_fin_in_flight(stage: &Stage, client: &mut Client) -> Result<Firewall> {
@@ -63,6 +65,55 @@ fn a_get_is_retried_and_has_no_verdict() -> Result<()> {
         answer.status
     );
     stage.end()
+}
+
+/// The gateway lets its idle connections go after three seconds, the upstream after one; each has done so
+/// once where nothing met it.
+#[test]
+fn a_race_behind_two_measured_timers_has_both_numbers() -> Result<()> {
+    if Kind::Nginx.is_missing() {
+        return Ok(());
+    }
+    let (keeps, idles) = (Duration::from_secs(3), Duration::from_secs(1));
+    let slow = Upstream::faulty(&["--share", "threads"])?;
+    let hasty = Upstream::faulty(&["--share", "threads", "--idle", "1"])?;
+    let site = |one: &Upstream| Site::on("127.0.0.1", vec![Server::Tcp(one.addr.clone())]);
+    let plan = Plan {
+        sites: vec![site(&hasty)?, site(&slow)?],
+        keeps: Some(keeps),
+        ..Plan::default()
+    };
+    let gateway = Gateway::start(Kind::Nginx, &plan)?;
+    let mut watch = Watch::on(gateway.port(), &[])?;
+    let lateness = Lateness::watch();
+    let good = |client: &mut Client| -> Result<()> {
+        ensure!(client.get("/ok")?.status == 200, "a good request failed");
+        Ok(())
+    };
+    good(&mut Client::connect(gateway.sites[1].addr)?)?;
+    let mut client = gateway.client()?;
+    good(&mut client)?;
+    std::thread::sleep(keeps + Duration::from_millis(700));
+    hasty.hears("idle-closed")?;
+    let rule = format!("tcp sport {} tcp flags & fin == fin drop", hasty.port);
+    let firewall = Firewall::rule("output", &rule)?;
+    let said = hasty.running.out.all().len();
+    good(&mut client)?;
+    let closed = |line: &str| line == "idle-closed";
+    let patience = Duration::from_secs(10);
+    let again = hasty.running.out.wait_behind(said, patience, closed);
+    again.context("the upstream kept its idle connection")?;
+    let answer = client.post(&format!("/fault/ok/{}", next_id()))?;
+    drop(firewall);
+    let seen = watch.expect(&answer, "keepalive.race", Sure::Proven);
+    watch.end()?;
+    let Some(seen) = seen else { return Ok(()) };
+    lateness.is_near(&seen, "/timers/upstream_ms", idles)?;
+    lateness.is_near(&seen, "/timers/gateway_ms", keeps)?;
+    let (sentence, remedy) = (seen.field("/sentence"), seen.field("/remedy"));
+    ensure!(sentence.contains("keeps idle ones for "), "{sentence}");
+    ensure!(remedy.contains("above the gateway's "), "{remedy}");
+    Ok(())
 }
 
 const CLIENTS: u32 = 24;
