@@ -23,6 +23,8 @@ pub struct Cost {
     pub memory: u64,
     /// The most that ever was, start included, bytes.
     pub peak: u64,
+    /// From its start until it says that it watches.
+    pub attached: Duration,
     /// Verdicts told.
     pub verdicts: u64,
     /// Records lost.
@@ -34,6 +36,7 @@ pub struct Watching {
     child: Child,
     said: Receiver<String>,
     began: Instant,
+    attached: Duration,
     cpu: Duration,
 }
 
@@ -65,9 +68,11 @@ impl Watching {
             child,
             said,
             began: Instant::now(),
+            attached: Duration::ZERO,
             cpu: Duration::ZERO,
         };
-        watching.wait_for("watching", Duration::from_secs(10))?;
+        watching.wait_for("watching", Duration::from_secs(20))?;
+        watching.attached = watching.began.elapsed();
         watching.began = Instant::now();
         watching.cpu = cpu::of_process(watching.pid())?;
         Ok(watching)
@@ -86,6 +91,7 @@ impl Watching {
             took: self.began.elapsed(),
             memory,
             peak,
+            attached: self.attached,
             ..Cost::default()
         };
         let id = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);

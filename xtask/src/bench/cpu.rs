@@ -7,16 +7,21 @@ use anyhow::{Context, Result};
 
 /// Time on a processor of a process and its children, to the nanosecond.
 pub fn of_family(pid: u32) -> Result<Duration> {
-    let mut sum = of_process(pid)?;
+    family(pid)?.into_iter().map(of_process).sum()
+}
+
+/// A process and its children.
+pub fn family(pid: u32) -> Result<Vec<u32>> {
+    let mut family = vec![pid];
     for entry in Path::new("/proc").read_dir()? {
         let name = entry?.file_name();
         if let Some(child) = name.to_str().and_then(|name| name.parse().ok())
             && parent(child) == Some(pid)
         {
-            sum += of_process(child)?;
+            family.push(child);
         }
     }
-    Ok(sum)
+    Ok(family)
 }
 
 /// Time on a processor of all threads of a process. Those that have ended are not in it.

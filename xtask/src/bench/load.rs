@@ -18,13 +18,42 @@ pub enum Load {
     Good,
     /// Refused by a port where nothing listens.
     Refused,
+    /// Reset by an upstream that has read it.
+    Reset,
+    /// Closed by an upstream that has read it.
+    Closed,
+    /// One in ten is refused, nine are answered.
+    Mixed,
+}
+
+impl Load {
+    pub const ALL: [Self; 5] = [
+        Self::Good,
+        Self::Refused,
+        Self::Reset,
+        Self::Closed,
+        Self::Mixed,
+    ];
+
+    fn path(self) -> &'static str {
+        match self {
+            Self::Good => "/",
+            Self::Refused => "/refused",
+            Self::Reset => "/reset",
+            Self::Closed => "/closed",
+            Self::Mixed => "/mixed",
+        }
+    }
 }
 
 impl std::fmt::Display for Load {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(match self {
             Self::Good => "all 200",
-            Self::Refused => "all 502",
+            Self::Refused => "all 502, refused",
+            Self::Reset => "all 502, reset",
+            Self::Closed => "all 502, closed",
+            Self::Mixed => "one 502 in ten",
         })
     }
 }
@@ -38,6 +67,12 @@ pub struct Sample {
     pub cpu: Duration,
     /// The run's length.
     pub took: Duration,
+    /// Answers that were no `2xx`.
+    pub failed: u64,
+    /// Within which half of the answers came, milliseconds.
+    pub half: f64,
+    /// Within which 99 of a hundred came, milliseconds.
+    pub most: f64,
 }
 
 impl Sample {
@@ -55,10 +90,6 @@ impl Sample {
 impl Load {
     /// Sixteen connections that ask as fast as they are answered.
     pub fn run(self, servers: &Servers, duration: Duration) -> Result<Sample> {
-        let path = match self {
-            Self::Good => "/",
-            Self::Refused => "/refused",
-        };
         let mut wrk = Command::new("taskset");
         wrk.args([
             "-c",
@@ -66,9 +97,10 @@ impl Load {
             "wrk",
             "-c16",
             "-t1",
+            "--latency",
             &format!("-d{}s", duration.as_secs()),
         ]);
-        wrk.arg(format!("http://{}{path}", servers.gateway))
+        wrk.arg(format!("http://{}{}", servers.gateway, self.path()))
             .stdin(Stdio::null());
         let before = (
             requests(servers.gateway)?,
@@ -81,16 +113,40 @@ impl Load {
             requests(servers.gateway)?,
             cpu::of_family(servers.gateway_pid())?,
         );
-        let failed = said.contains("Non-2xx or 3xx responses");
+        let failed = failures(&said);
         ensure!(
-            failed == (self == Self::Refused),
+            (failed > 0) == (self != Self::Good),
             "the answers are not {self}: {said}"
         );
         Ok(Sample {
             requests: after.0.saturating_sub(before.0 + 1),
             cpu: after.1.saturating_sub(before.1),
             took,
+            failed,
+            half: within(&said, "50%").with_context(|| said.clone())?,
+            most: within(&said, "99%").with_context(|| said.clone())?,
         })
+    }
+}
+
+/// How many answers wrk says were no `2xx`.
+fn failures(said: &str) -> u64 {
+    let count = said.split("Non-2xx or 3xx responses:").nth(1);
+    let number = count.and_then(|rest| rest.split_whitespace().next());
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// A line of wrk's table of latencies, in milliseconds.
+fn within(said: &str, share: &str) -> Option<f64> {
+    let mut lines = said.lines().map(str::trim);
+    let value = lines.find_map(|line| line.strip_prefix(share))?.trim();
+    let unit = value.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
+    let number: f64 = value.strip_suffix(unit)?.parse().ok()?;
+    match unit {
+        "us" => Some(number / 1e3),
+        "ms" => Some(number),
+        "s" => Some(number * 1e3),
+        _ => None,
     }
 }
 
@@ -119,5 +175,14 @@ mod tests {
     fn nginx_says_how_many_requests_it_served() {
         let said = "HTTP/1.1 200 OK\r\n\r\nActive connections: 1 \nserver accepts handled requests\n 3 3 502 \nReading: 0\n";
         assert_eq!(served(said), Some(502));
+    }
+
+    #[test]
+    fn wrk_says_how_long_answers_took_and_how_many_failed() {
+        let said = "  Latency Distribution\n     50%  502.00us\n     99%    1.50ms\n  Non-2xx or 3xx responses: 7\n";
+        assert_eq!(
+            (within(said, "50%"), within(said, "99%"), failures(said)),
+            (Some(0.502), Some(1.5), 7)
+        );
     }
 }

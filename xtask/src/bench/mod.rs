@@ -4,6 +4,8 @@ mod agent;
 mod cpu;
 mod load;
 mod nginx;
+mod others;
+mod page;
 mod programs;
 mod report;
 
@@ -21,6 +23,9 @@ use report::Pair;
 
 const PACKAGES: &[&str] = &["nginx", "wrk", "bpftool"];
 
+/// As many pairs with each other tool, at most.
+const OTHERS: u32 = 3;
+
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Pairs of runs for each load; every second pair begins with the agent.
@@ -29,6 +34,9 @@ pub struct Arguments {
     /// Seconds of each run.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
+    /// Write the results to this file, as docs/performance.md is.
+    #[arg(long)]
+    write: Option<PathBuf>,
     /// Measure this binary instead of building one.
     #[arg(long)]
     agent: Option<PathBuf>,
@@ -55,7 +63,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     );
     let servers = Servers::start()?;
     let duration = Duration::from_secs(arguments.seconds.into());
-    for load in [Load::Good, Load::Refused] {
+    let mut page = page::Page::new(&agent, arguments.seconds);
+    for load in Load::ALL {
         load.run(&servers, Duration::from_secs(1))?;
         let mut pairs = Vec::new();
         for number in 0..arguments.pairs {
@@ -64,6 +73,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         let costs = programs::measure(load, &servers, &agent, duration)?;
         print!("{}", report::text(load, &pairs, &costs));
+        page.add(load, &pairs, &costs);
+        if matches!(load, Load::Good | Load::Refused) {
+            let pairs = arguments.pairs.min(OTHERS);
+            page.add_others(load, &others::measure(load, &servers, pairs, duration)?);
+        }
+    }
+    if let Some(file) = &arguments.write {
+        std::fs::write(file, page.text()).with_context(|| file.display().to_string())?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -104,6 +121,9 @@ fn again_as_root(arguments: &Arguments, agent: &std::path::Path) -> Result<ExitC
     again.arg("bench").arg("--agent").arg(agent);
     again.args(["--pairs", &arguments.pairs.to_string()]);
     again.args(["--seconds", &arguments.seconds.to_string()]);
+    if let Some(file) = &arguments.write {
+        again.arg("--write").arg(file);
+    }
     process::run(&mut again)?;
     Ok(ExitCode::SUCCESS)
 }

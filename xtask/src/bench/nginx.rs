@@ -13,6 +13,8 @@ use tempfile::TempDir;
 pub struct Servers {
     /// Where the gateway listens.
     pub gateway: SocketAddr,
+    /// The upstream's port.
+    pub upstream: u16,
     gateway_process: Child,
     upstream_process: Child,
     _folders: [TempDir; 2],
@@ -27,17 +29,28 @@ impl Servers {
         };
         let folders = [tempfile::tempdir()?, tempfile::tempdir()?];
         let behind = format!(
-            "server {{ listen 127.0.0.1:{upstream}; location / {{ return 200 \"hello\\n\"; }} }}"
+            "server {{
+                 listen 127.0.0.1:{upstream};
+                 location / {{ return 200 \"hello\\n\"; }}
+                 location /closed {{ return 444; }}
+                 location /reset {{ reset_timedout_connection on; return 444; }}
+             }}"
         );
         let upstream_process = nginx(folders[0].path(), &behind, others())?;
         let before = format!(
             "upstream good {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 1000000000; }}
+             split_clients $request_id $one_in_ten {{ 10% 127.0.0.1:{refused}; * good; }}
              server {{
                  listen 127.0.0.1:{gateway};
                  location / {{
                      proxy_pass http://good; proxy_http_version 1.1; proxy_set_header Connection \"\";
                  }}
                  location /refused {{ proxy_pass http://127.0.0.1:{refused}; }}
+                 location /closed {{ proxy_pass http://127.0.0.1:{upstream}; }}
+                 location /reset {{ proxy_pass http://127.0.0.1:{upstream}; }}
+                 location /mixed {{
+                     proxy_pass http://$one_in_ten; proxy_http_version 1.1; proxy_set_header Connection \"\";
+                 }}
                  location = /requests {{ stub_status; }}
              }}"
         );
@@ -45,6 +58,7 @@ impl Servers {
         let gateway = SocketAddr::from((Ipv4Addr::LOCALHOST, gateway));
         let servers = Self {
             gateway,
+            upstream,
             gateway_process,
             upstream_process,
             _folders: folders,

@@ -14,8 +14,17 @@ pub struct Pair {
 }
 
 impl Pair {
-    fn ratio(&self) -> f64 {
+    pub fn ratio(&self) -> f64 {
         self.with.nanos_each() / self.without.nanos_each()
+    }
+}
+
+/// What the gateway's CPU may be at most, as a multiple of what it is without the agent.
+pub const fn budget(load: Load) -> &'static str {
+    match load {
+        Load::Good => "1.01",
+        Load::Refused | Load::Reset | Load::Closed => "1.03",
+        Load::Mixed => "none",
     }
 }
 
@@ -29,10 +38,7 @@ pub fn text(load: Load, pairs: &[Pair], costs: &Costs) -> String {
 }
 
 fn gateway(out: &mut String, load: Load, pairs: &[Pair]) -> std::fmt::Result {
-    let budget = match load {
-        Load::Good => "1.01",
-        Load::Refused => "1.03",
-    };
+    let budget = budget(load);
     let each =
         |side: fn(&Pair) -> &Sample| median(pairs.iter().map(|pair| side(pair).nanos_each()));
     let rate = median(pairs.iter().map(|pair| pair.with.rate()));
@@ -77,16 +83,13 @@ fn agent(out: &mut String, load: Load, pairs: &[Pair]) -> std::fmt::Result {
     };
     let verdicts: u64 = pairs.iter().map(|pair| pair.cost.verdicts).sum();
     let lost: u64 = pairs.iter().map(|pair| pair.cost.lost).sum();
-    let failed = match load {
-        Load::Good => 0,
-        Load::Refused => pairs.iter().map(|pair| pair.with.requests).sum(),
-    };
+    let failed: u64 = pairs.iter().map(|pair| pair.with.failed).sum();
     match load {
         Load::Good => writeln!(
             out,
             "  agent CPU             {share:.3} % of a core (budget 0.2 % at 10,000 a second)"
         )?,
-        Load::Refused => {
+        Load::Refused | Load::Reset | Load::Closed | Load::Mixed => {
             let each =
                 median(pairs.iter().map(|pair| {
                     pair.cost.cpu.as_secs_f64() * 1e6 / pair.cost.verdicts.max(1) as f64
@@ -121,7 +124,7 @@ fn programs(out: &mut String, load: Load, costs: &Costs) -> std::fmt::Result {
     let total: u64 = ran.iter().map(|program| program.nanos).sum();
     let budget = match load {
         Load::Good => " (budget 500 ns on the gateway's side alone)",
-        Load::Refused => "",
+        Load::Refused | Load::Reset | Load::Closed | Load::Mixed => "",
     };
     writeln!(
         out,
@@ -142,7 +145,7 @@ fn programs(out: &mut String, load: Load, costs: &Costs) -> std::fmt::Result {
 }
 
 /// Of no values, not a number: there was no pair.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -172,6 +175,9 @@ mod tests {
             requests: 1000,
             cpu: Duration::from_micros(micros),
             took: Duration::from_secs(1),
+            failed: 0,
+            half: 1.0,
+            most: 2.0,
         };
         let pairs = [Pair {
             without: sample(20_000),
