@@ -3,6 +3,8 @@
 Orders on standard input, an answer to each on standard output:
   shown TEXT     wait until a failed answer whose line holds TEXT is shown
   after TEXT     print how many milliseconds after the answer left its line was there
+  way TEXT       print how its line came: "told", where the feed told it, how many feeds were opened,
+                 and how often the page asked for the newest
   click TEXT     click on it, and print what its story says
   key TEXT       go to it by the keyboard, open it, print what its story says
   scripts        print how many elements of outsiders' making the page holds
@@ -32,6 +34,25 @@ new MutationObserver((changes) => {
     for (const line of change.addedNodes) window.there.set(line.id, Date.now());
 }).observe(document.getElementById("feed"), { childList: true });
 """
+# What the page opens and asks, and what its feed told by itself.
+SPY = """
+window.seen = { feeds: 0, newest: 0, told: new Set() };
+const Source = window.EventSource, ask = window.fetch;
+window.EventSource = class extends Source {
+  constructor(...words) {
+    super(...words);
+    seen.feeds += 1;
+    this.addEventListener("message", (event) => seen.told.add(JSON.parse(event.data).id));
+  }
+};
+window.fetch = (what, ...more) => {
+  if (String(what).startsWith("/api/newest")) seen.newest += 1;
+  return ask(what, ...more);
+};
+"""
+WAY = """
+return [seen.told.has(arguments[0].slice(2)) ? "told" : "asked for", seen.feeds, seen.newest].join(" ");
+"""
 AFTER = """
 const verdict = verdicts.get(arguments[0].slice(2));
 return window.there.get(arguments[0]) - Date.parse(verdict.time);
@@ -44,6 +65,7 @@ def open_page(url):
         options.add_argument(option)
     options.binary_location = "/usr/bin/chromium"
     browser = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+    browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": "{" + SPY + "}"})
     browser.get(url)
     browser.execute_script(WATCH)
     return browser
@@ -112,6 +134,9 @@ def main():
             elif verb == "after":
                 shown = line(browser, text).get_attribute("id")
                 print(browser.execute_script(AFTER, shown), flush=True)
+            elif verb == "way":
+                shown = line(browser, text).get_attribute("id")
+                print(browser.execute_script(WAY, shown), flush=True)
             elif verb == "click":
                 print(click(browser, text), flush=True)
             elif verb == "key":
