@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use probe502_tests::client::next_id;
+use probe502_tests::client::{self, next_id};
 use probe502_tests::firewall::Firewall;
 use probe502_tests::netns::Netns;
 use probe502_tests::nginx::{Nginx, Plan};
@@ -114,6 +114,44 @@ fn the_accept_queue_is_full() -> Result<()> {
     fails(&upstream.addr, "listener.backlog-full", Sure::Proven)?;
     drop(queued);
     Ok(())
+}
+
+/// The SYN finds room in the queue, and what follows it none: the host is told to answer with a RST then.
+#[test]
+fn the_accept_queue_fills_within_the_handshake_and_resets() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let netns = Netns::make()?;
+    netns.run(&["sysctl", "-qw", "net.ipv4.tcp_abort_on_overflow=1"])?;
+    let (host, router) = (netns.host(), netns.router());
+    let options = ["--host", &host, "--never-accept", "--backlog", "1"];
+    let upstream = Upstream::faulty_at(Some(&netns.name), &options)?;
+    let gateway = Nginx::before(&upstream.addr)?;
+    let mut watch = Watch::with(&gateway, &STATUSES)?;
+    let held = format!(
+        "table inet held {{\nchain held {{\ntype filter hook input priority 0\n\
+         ip saddr {router} tcp dport {} tcp flags & syn == 0 drop\n}}\n}}",
+        upstream.port
+    );
+    netns.run(&["nft", &held])?;
+    let asked = client::in_background(gateway.addr, format!("/full/{}", next_id()));
+    std::thread::sleep(Duration::from_millis(200));
+    let program = programs().join("dials.py").display().to_string();
+    // A queue holds one more than its limit.
+    let fillers = netns.start(&["python3", "-B", &program, &upstream.addr, "2"])?;
+    let full = fillers
+        .out
+        .wait(Duration::from_secs(10), |line| line == "dialled 2");
+    ensure!(full.is_some(), "{}", fillers.err.text());
+    netns.run(&["nft", "flush ruleset"])?;
+    let answer = client::joined(asked)?;
+    let seen = watch.expect(&answer, "listener.backlog-full", Sure::Proven);
+    // On a busy host even the SYN may come too late.
+    let symptom = seen.map(|seen| seen.field("/symptom").to_owned());
+    let is_reset = symptom.is_none_or(|symptom| symptom == "reset");
+    ensure!(is_reset || answer.status == 504, "not reset");
+    watch.end().map(drop)
 }
 
 #[test]
