@@ -5,8 +5,9 @@ use std::time::Duration;
 use crate::amounts::{between, errno, span};
 use crate::attempts::Attempt;
 use crate::cause::Cause;
+use crate::connections::OtherEnd;
 use crate::diagnose::{Judgement, inferred, proven};
-use crate::event::{Drop, Flow};
+use crate::event::{Drop, Flow, How};
 use crate::evidence::{Complete, Evidence};
 use crate::packets::Overflow;
 use crate::units::Errno;
@@ -105,7 +106,10 @@ pub fn reset_by_another(evidence: &Evidence, attempt: &Attempt) -> Option<Judgem
         return Some(proven(Cause::BacklogFull));
     }
     let is_foreign = flow.reset_heard
-        && evidence.other_end.is_none()
+        && evidence
+            .other_end
+            .as_ref()
+            .is_none_or(|end| outlived(end, flow))
         && evidence.reset.is_none()
         && evidence.is_peer_here
         && evidence.complete == Complete::Yes;
@@ -116,6 +120,12 @@ pub fn reset_by_another(evidence: &Evidence, attempt: &Attempt) -> Option<Judgem
         Cause::ResetByMiddlebox
     };
     is_foreign.then_some(inferred(cause))
+}
+
+/// Whether the upstream's end was still there as the RST came, and went by what the gateway's host answered.
+fn outlived(end: &OtherEnd, flow: &Flow) -> bool {
+    let is_kernels = matches!(end.flow.how, How::Open | How::Released);
+    is_kernels && flow.reset_at.is_some_and(|heard| end.at > heard)
 }
 
 /// Packets that nothing here dropped, and that nobody acknowledged.
