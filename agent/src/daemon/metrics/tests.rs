@@ -102,6 +102,16 @@ fn there_are_never_more_series_than_promised_and_none_is_lost_in_them() {
 }
 
 #[test]
+fn a_failure_without_a_status_is_no_answer() {
+    let mut metrics = Metrics::new(2).expect("registered");
+    metrics.verdict(&verdict(Cause::AppStalled, 1, Kind::Silent), 0.1);
+    let text = render(&metrics.registry).expect("rendered");
+    let silent = "probe502_silent_failures_total{cause=\"app.stalled\",";
+    assert!(text.contains(silent), "{text}");
+    assert!(!text.contains("probe502_answers_total{"), "{text}");
+}
+
+#[test]
 fn two_timers_stand_side_by_side_and_what_is_not_known_is_not_shown() {
     let mut metrics = Metrics::new(2).expect("registered");
     let shown = |metrics: &Metrics| render(&metrics.registry).expect("rendered");
