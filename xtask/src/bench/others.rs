@@ -47,16 +47,22 @@ pub fn measure(
         };
         for _ in 0..pairs {
             let without = load.run(servers, duration)?;
-            let tool = Beside::start(&mut command)?;
+            let mut tool = Beside::start(&mut command)?;
             let before = cpu::of_process(tool.pid())?;
             let with = load.run(servers, duration)?;
+            // One that gave up at once was not measured.
+            if tool.0.try_wait()?.is_some() {
+                break;
+            }
             let took = cpu::of_process(tool.pid())?.saturating_sub(before);
             other.ratios.push(with.nanos_each() / without.nanos_each());
             let cores = took.as_secs_f64() / with.took.as_secs_f64();
             other.cores.push(cores);
         }
-        eprintln!("{load}: {name}");
-        others.push(other);
+        eprintln!("{load}: {name}, {} pairs", other.ratios.len());
+        if !other.ratios.is_empty() {
+            others.push(other);
+        }
     }
     Ok(others)
 }
