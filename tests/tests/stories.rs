@@ -133,12 +133,16 @@ fn a_shorter_timer_is_warned_of_before_it_fails_a_request() -> Result<()> {
     asks(&gateway)?;
     std::thread::sleep(Duration::from_millis(4600));
     drop(patient);
-    for _ in 0..2 {
-        asks(&gateway)?;
-        std::thread::sleep(Duration::from_millis(2600));
-    }
     let about = |seen: &Seen| seen.field("/upstream/addr") == hasty.addr;
-    let told = agent.notice(PATIENCE, about);
+    // Closes that a crowded machine spreads agree on no timer yet.
+    let mut told = None;
+    for _ in 0..6 {
+        asks(&gateway)?;
+        told = agent.notice(Duration::from_millis(2600), about);
+        if told.is_some() {
+            break;
+        }
+    }
     let told = told.with_context(|| format!("no warning: {}", agent.messages()))?;
     lateness.is_near(&told, "/timers/upstream_ms", Duration::from_secs(2))?;
     lateness.is_near(&told, "/timers/gateway_ms", Duration::from_secs(4))?;
