@@ -59,6 +59,7 @@ const RULES: &[Rule] = &[
     ("files fit", sizes::files_fit),
     ("functions fit", sizes::functions_fit),
     ("every cause is complete", causes::every_cause_is_complete),
+    ("every cause is made for real", causes::every_cause_is_made),
     ("every page belongs to a cause", causes::every_page_belongs),
     ("nothing is unfinished", leftovers::nothing_is_unfinished),
     (
