@@ -1,6 +1,7 @@
 //! One loop's turn over the senses and the core: facts in, verdicts out.
 
 mod counts;
+mod ring;
 mod tracked;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,9 +29,8 @@ pub use counts::{Counts, Totals};
 
 /// How often the senses are read: a fifth of the 100 ms within which a verdict must be out.
 pub const TURN: Duration = Duration::from_millis(20);
-/// The same while more comes than this share of the ring between two turns: it must not become full.
+/// The same while the ring fills fast: it must not become full.
 const SOON: Duration = Duration::from_millis(2);
-const PLENTY: u64 = 8;
 
 /// A recording that is killed misses at most this much.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -193,11 +193,9 @@ impl Live {
     /// Each hook's name, and whether it is attached or would be when needed.
     pub fn hooks(&self) -> Vec<(&'static str, bool)> {
         let ready = |state: &HookState| matches!(state, HookState::Attached | HookState::OnCall);
-        let hooks = self.kernel.hooks().iter();
-        hooks
-            .filter(|hook| !matches!(hook.state, HookState::NotChosen(_)))
-            .map(|hook| (hook.name, ready(&hook.state)))
-            .collect()
+        let chosen = |hook: &&kernel::Hook| !matches!(hook.state, HookState::NotChosen(_));
+        let hooks = self.kernel.hooks().iter().filter(chosen);
+        hooks.map(|hook| (hook.name, ready(&hook.state))).collect()
     }
 
     /// What was counted since the start.
@@ -270,47 +268,6 @@ impl Live {
             self.feed(kernel::now(), Fact::UnixListens(listener))?;
         }
         Ok(unix.diallers)
-    }
-
-    fn drain_ring(&mut self, now: Timestamp) -> anyhow::Result<()> {
-        let (mut events, mut undecoded) = (Vec::new(), 0);
-        let (decoder, lines) = (&self.decoder, &mut self.lines);
-        let drained = self.kernel.drain(|bytes| match lines.hear(bytes) {
-            Some(report) => events.extend(report),
-            None => match decoder.decode(bytes) {
-                Ok(event) => events.push(event),
-                Err(_) => undecoded += 1,
-            },
-        });
-        self.plenty = drained > self.ring_bytes / PLENTY;
-        self.undecoded += undecoded;
-        // Before the records that came: many answers at once do not wait for their grace.
-        self.heed_losses(now, undecoded)?;
-        self.drained = now;
-        events.into_iter().try_for_each(|event| self.take_in(event))
-    }
-
-    fn heed_losses(&mut self, now: Timestamp, undecoded: u64) -> anyhow::Result<()> {
-        let lost = self.kernel.lost();
-        for (kind, count) in &lost {
-            let known = self.ring_lost.get(kind).copied().unwrap_or_default();
-            self.lose(now, Some(kind), count.saturating_sub(known))?;
-        }
-        self.ring_lost = lost;
-        self.lose(now, None, undecoded)
-    }
-
-    fn lose(&mut self, now: Timestamp, kind: Option<&str>, count: u64) -> anyhow::Result<()> {
-        if count == 0 {
-            return Ok(());
-        }
-        let lost = Lost {
-            since_at: Some(self.drained),
-            stage: counts::stage(kind).to_owned(),
-            count,
-            kind: kind.map(str::to_owned),
-        };
-        self.feed(now, Fact::Lost(lost))
     }
 
     fn drain_log(&mut self) -> anyhow::Result<()> {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod flag;
+mod flow;
 pub mod framing;
 mod layout;
 mod lookup;
@@ -13,10 +14,11 @@ pub mod mark;
 mod records;
 mod unix;
 
+pub use flow::{BRIEF, Brief, Flow, Socket, Talk};
 pub use layout::{ABSENT, Layout};
 pub use lookup::{Lookup, NAME};
 pub use records::{
-    Death, Drop, Flow, HEAD, Header, LOGGED, Listener, LogLine, Overflow, Reset, Signal, Task,
-    Tuple, Victim, how, kind, role,
+    Death, Drop, HEAD, Header, LOGGED, Listener, LogLine, Overflow, Reset, Signal, Task, Tuple,
+    Victim, how, kind, role,
 };
 pub use unix::{Call, PATH, UnixDial, UnixDialler, UnixFlow, UnixListener, call};

@@ -104,7 +104,7 @@ pub fn hold_back(connection: &Connection, moment: &Moment) {
 #[inline(always)]
 fn set_kind(flow: &mut Flow, kind: u16) {
     // SAFETY: a write to a valid reference.
-    unsafe { core::ptr::write_volatile(&raw mut flow.header.kind, kind) };
+    unsafe { core::ptr::write_volatile(&raw mut flow.socket.header.kind, kind) };
 }
 
 /// Sends what was held back, once.
@@ -115,9 +115,9 @@ fn send_held_back(key: u64) {
     };
     // SAFETY: an element of a map; what another thread is filling has kind 0.
     let flow = unsafe { &mut *place };
-    if flow.header.kind != 0 {
+    if flow.socket.header.kind != 0 {
         emit::send(kind::ENDED, flow);
-        flow.header.kind = 0;
+        flow.socket.header.kind = 0;
     }
 }
 

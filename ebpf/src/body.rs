@@ -1,6 +1,6 @@
 //! Whether an answer ended before it was whole: within its header, or within its body.
 
-use probe502_common::{Flow, HEAD, framing, role};
+use probe502_common::{HEAD, Talk, framing, role};
 
 use crate::{
     connection::{Connection, HOLDER, Moment},
@@ -55,7 +55,7 @@ pub fn begun(connection: &Connection) -> Option<u32> {
 
 /// What a record says of the body.
 #[inline(always)]
-pub fn fill(to: &mut Flow, from: &Connection, moment: &Moment) {
+pub fn fill(to: &mut Talk, from: &Connection, moment: &Moment) {
     (to.announced, to.header_bytes, to.framing) = (0, 0, 0);
     if layout!(silent) == 0 {
         return;

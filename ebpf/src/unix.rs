@@ -384,7 +384,7 @@ pub fn tell(known: &UnixConnection, kind: u16, status: u16, how: u8, acted: bool
     };
     emit::write::<UnixFlow>(kind, |record| {
         connection::fill(&mut record.flow, &known.connection, &moment);
-        record.flow.header = connection::header::<UnixFlow>(kind, known.connection.netns);
+        record.flow.socket.header = connection::header::<UnixFlow>(kind, known.connection.netns);
         record.server = known.server;
         record.accepted_at = known.accepted_at;
         record.served_at = known.served_at;

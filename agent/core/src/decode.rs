@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use probe502_common as records;
 use records::{flag, how, kind, role};
-use zerocopy::{FromBytes, Immutable, KnownLayout};
+use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes as _, KnownLayout};
 
 use crate::event::{
     Death, Drop, Event, Fact, Flow, How, Listener, Lookup, Marks, Reset, Role, Signal, Task, Victim,
@@ -182,8 +182,8 @@ fn record<T: FromBytes + KnownLayout + Immutable>(
 }
 
 fn checked(flow: records::Flow) -> Result<records::Flow, DecodeError> {
-    let number = flow.flags.into();
-    if flow.flags & !FLAGS != 0 {
+    let number = flow.socket.flags.into();
+    if flow.socket.flags & !FLAGS != 0 {
         let field = "flags";
         return Err(DecodeError::Number { field, number });
     }
@@ -191,71 +191,86 @@ fn checked(flow: records::Flow) -> Result<records::Flow, DecodeError> {
 }
 
 fn flow(bytes: &[u8]) -> Result<Box<Flow>, DecodeError> {
-    told(&checked(record(kind::ANSWERED, bytes)?)?).map(Box::new)
+    told(&checked(padded(bytes)?)?).map(Box::new)
 }
 
-fn set(flow: &records::Flow, bit: u16) -> bool {
-    flow.flags & bit != 0
+/// What the kernel side left out is zero.
+fn padded(bytes: &[u8]) -> Result<records::Flow, DecodeError> {
+    let socket: records::Socket = record(kind::ANSWERED, bytes)?;
+    let mut flow = records::Flow::new_zeroed();
+    let sent = bytes.len().min(size_of::<records::Flow>());
+    let begins = size_of::<records::Flow>() - records::HEAD;
+    if usize::from(socket.heard_head_length) > sent.saturating_sub(begins) {
+        let (field, number) = ("heard_head", socket.heard_head_length.into());
+        return Err(DecodeError::Number { field, number });
+    }
+    flow.as_mut_bytes()[..sent].copy_from_slice(&bytes[..sent]);
+    Ok(flow)
+}
+
+fn set(socket: &records::Socket, bit: u16) -> bool {
+    socket.flags & bit != 0
 }
 
 fn told(flow: &records::Flow) -> Result<Flow, DecodeError> {
+    let (socket, talk) = (&flow.socket, &flow.talk);
     Ok(Flow {
-        netns: Netns(flow.header.netns),
-        cookie: Cookie(flow.cookie),
-        local: local(&flow.tuple),
-        remote: remote(&flow.tuple),
-        role: end(flow.role)?,
-        how: ending(flow.how)?,
-        task: known(&flow.task),
-        owner: known(&flow.owner),
-        opened_at: moment(flow.opened_at),
-        established_at: moment(flow.established_at),
-        fin_at: moment(flow.fin_at),
-        reset_at: moment(flow.reset_at),
-        said_at: moment(flow.said_at),
-        heard_at: moment(flow.heard_at),
-        heard_before_at: moment(flow.heard_before_at),
-        said_bytes: flow.said_bytes,
-        heard_bytes: flow.heard_bytes,
-        unread: flow.unread,
-        said: flow.said,
-        heard: flow.heard,
-        scanned: flow.scanned,
-        quiet_ms: flow.quiet_ms,
-        unheard_ms: flow.unheard_ms,
-        longest_idle_ms: flow.longest_idle_ms,
-        isn: flow.isn,
-        peer_isn: flow.peer_isn,
-        retransmits: flow.retransmits,
-        unacked: flow.unacked,
-        error: Errno(flow.error),
-        soft_error: Errno(flow.soft_error),
-        icmp_origin: flow.icmp_origin,
-        icmp_type: flow.icmp_type,
-        icmp_code: flow.icmp_code,
-        status: (flow.status != 0).then_some(flow.status),
-        state: flow.state,
-        late: set(flow, flag::LATE),
-        dying: set(flow, flag::DYING),
-        held: set(flow, flag::HELD),
-        established: set(flow, flag::ESTABLISHED),
-        fin_heard: set(flow, flag::FIN_HEARD),
-        reset_heard: set(flow, flag::RESET_HEARD),
-        header_end_heard: set(flow, flag::HEADER_END_HEARD),
-        header_scanned: set(flow, flag::HEADER_SCANNED),
-        continued: set(flow, flag::CONTINUED),
-        inherited: set(flow, flag::INHERITED),
-        executing: set(flow, flag::EXECUTING),
-        threads: flow.threads,
-        asked: set(flow, flag::ASKED),
-        speaks_tls: set(flow, flag::SPEAKS_TLS),
-        speaks_http: set(flow, flag::SPEAKS_HTTP),
+        netns: Netns(socket.header.netns),
+        cookie: Cookie(socket.cookie),
+        local: local(&socket.tuple),
+        remote: remote(&socket.tuple),
+        role: end(socket.role)?,
+        how: ending(socket.how)?,
+        task: known(&socket.task),
+        owner: known(&socket.owner),
+        opened_at: moment(socket.opened_at),
+        established_at: moment(talk.established_at),
+        fin_at: moment(talk.fin_at),
+        reset_at: moment(socket.reset_at),
+        said_at: moment(talk.said_at),
+        heard_at: moment(talk.heard_at),
+        heard_before_at: moment(talk.heard_before_at),
+        said_bytes: talk.said_bytes,
+        heard_bytes: talk.heard_bytes,
+        unread: socket.unread,
+        said: talk.said,
+        heard: talk.heard,
+        scanned: talk.scanned,
+        quiet_ms: talk.quiet_ms,
+        unheard_ms: talk.unheard_ms,
+        longest_idle_ms: talk.longest_idle_ms,
+        isn: socket.isn,
+        peer_isn: socket.peer_isn,
+        retransmits: socket.retransmits,
+        unacked: socket.unacked,
+        error: Errno(socket.error),
+        soft_error: Errno(socket.soft_error),
+        icmp_origin: socket.icmp_origin,
+        icmp_type: socket.icmp_type,
+        icmp_code: socket.icmp_code,
+        status: (socket.status != 0).then_some(socket.status),
+        state: socket.state,
+        late: set(socket, flag::LATE),
+        dying: set(socket, flag::DYING),
+        held: set(socket, flag::HELD),
+        established: set(socket, flag::ESTABLISHED),
+        fin_heard: set(socket, flag::FIN_HEARD),
+        reset_heard: set(socket, flag::RESET_HEARD),
+        header_end_heard: set(socket, flag::HEADER_END_HEARD),
+        header_scanned: set(socket, flag::HEADER_SCANNED),
+        continued: set(socket, flag::CONTINUED),
+        inherited: set(socket, flag::INHERITED),
+        executing: set(socket, flag::EXECUTING),
+        threads: socket.threads,
+        asked: set(socket, flag::ASKED),
+        speaks_tls: set(socket, flag::SPEAKS_TLS),
+        speaks_http: set(socket, flag::SPEAKS_HTTP),
         marks: Marks::of(flow),
-        before: Cookie(flow.before),
+        before: Cookie(socket.before),
         path: None,
         served: Served::default(),
-        said_head: head(&flow.said_head, flow.said_head_length, "said_head")?,
-        heard_head: head(&flow.heard_head, flow.heard_head_length, "heard_head")?,
+        said_head: head(&flow.said_head, socket.said_head_length, "said_head")?,
+        heard_head: head(&flow.heard_head, socket.heard_head_length, "heard_head")?,
     })
 }
 

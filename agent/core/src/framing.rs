@@ -27,10 +27,10 @@ impl Framing {
     /// That of a record.
     #[must_use]
     pub fn of(flow: &Flow) -> Self {
-        let set = |bit| flow.framing & bit != 0;
+        let set = |bit| flow.talk.framing & bit != 0;
         Self {
-            header_bytes: flow.header_bytes,
-            announced: set(framing::LENGTH).then_some(flow.announced),
+            header_bytes: flow.talk.header_bytes,
+            announced: set(framing::LENGTH).then_some(flow.talk.announced),
             chunked: set(framing::CHUNKED),
             ends_empty: set(framing::ENDS_EMPTY),
             ends_within: set(framing::ENDS_WITHIN),

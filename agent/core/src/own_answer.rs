@@ -45,15 +45,16 @@ impl Marks {
     /// Those of a record.
     #[must_use]
     pub fn of(flow: &Flow) -> Self {
-        let marked = |bit| flow.marks & bit != 0;
+        let marked = |bit| flow.socket.marks & bit != 0;
         Self {
-            unwatched: flow.flags & flag::UNWATCHED != 0,
+            unwatched: flow.socket.flags & flag::UNWATCHED != 0,
             swept: marked(mark::SWEPT),
             undialled: marked(mark::UNDIALLED),
             unasked: marked(mark::UNASKED),
             untroubled: marked(mark::UNTROUBLED),
             framing: Framing::of(flow),
-            answered_at: (flow.answered_at != 0).then_some(Timestamp(flow.answered_at)),
+            answered_at: (flow.socket.answered_at != 0)
+                .then_some(Timestamp(flow.socket.answered_at)),
         }
     }
 }

@@ -50,10 +50,10 @@ pub struct Options {
     pub ring_bytes: u32,
 }
 
-/// The ring buffer's usual size: some 9,000 records of connections between two reads.
+/// The ring buffer's usual size: some 7,500 refused dials with their answers between two reads.
 pub const RING: u32 = 8 << 20;
 
-/// The daemon's: some 2,200. The kernel maps a ring twice, and all of it counts as resident memory.
+/// The daemon's: some 1,900. The kernel maps a ring twice, and all of it counts as resident memory.
 pub const SMALL_RING: u32 = 2 << 20;
 
 /// Whether a ring buffer can have so many bytes: a power of two, and whole pages (`bpf(2)`).
@@ -100,6 +100,15 @@ pub struct Kernel {
     counts: PerCpuArray<MapData, u64>,
     programs: Ebpf,
     on_call: OnCall,
+}
+
+/// What was read of the ring.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Drained {
+    /// How many records.
+    pub records: usize,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 impl Kernel {
@@ -163,12 +172,15 @@ impl Kernel {
         self.names.clone()
     }
 
-    /// Hands over all records that wait; returns how many bytes they took.
-    pub fn drain(&mut self, mut each: impl FnMut(&[u8])) -> u64 {
-        let mut drained = 0;
-        while let Some(record) = self.events.next() {
+    /// Hands over the records that wait, so many at most.
+    pub fn drain(&mut self, most: usize, mut each: impl FnMut(&[u8])) -> Drained {
+        let mut drained = Drained::default();
+        while drained.records < most
+            && let Some(record) = self.events.next()
+        {
             each(&record);
-            drained += record.len() as u64;
+            drained.records += 1;
+            drained.bytes += record.len() as u64;
         }
         drained
     }

@@ -13,15 +13,15 @@ fn blank<T: FromZeros + IntoBytes + FromBytes>(kind: u16) -> T {
 #[test]
 fn a_flow_keeps_what_the_kernel_said() {
     let mut flow: records::Flow = blank(kind::ANSWERED);
-    flow.header.at = 7;
-    flow.status = 502;
-    flow.role = role::ACCEPTED;
-    flow.tuple.local = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1];
-    flow.tuple.local_port = 8080u16.to_be_bytes();
+    flow.socket.header.at = 7;
+    flow.socket.status = 502;
+    flow.socket.role = role::ACCEPTED;
+    flow.socket.tuple.local = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1];
+    flow.socket.tuple.local_port = 8080u16.to_be_bytes();
     flow.said_head[..4].copy_from_slice(b"HTTP");
-    flow.said_head_length = 4;
-    flow.flags = flag::FIN_HEARD | flag::ESTABLISHED | flag::CONTINUED | flag::SPEAKS_HTTP;
-    (flow.isn, flow.peer_isn) = (1, 2);
+    flow.socket.said_head_length = 4;
+    flow.socket.flags = flag::FIN_HEARD | flag::ESTABLISHED | flag::CONTINUED | flag::SPEAKS_HTTP;
+    (flow.socket.isn, flow.socket.peer_isn) = (1, 2);
     let event = Decoder::default().decode(flow.as_bytes()).unwrap();
     assert_eq!(event.at, Timestamp(7));
     let Fact::Answered(flow) = event.fact else {
@@ -99,7 +99,7 @@ fn what_has_no_meaning_is_an_error_with_the_number_in_it() {
         }
     );
     let mut long: records::Flow = blank(kind::HEARD);
-    long.said_head_length = 1000;
+    long.socket.said_head_length = 1000;
     let error = decoder.decode(long.as_bytes()).unwrap_err();
     assert_eq!(
         error,
@@ -108,4 +108,31 @@ fn what_has_no_meaning_is_an_error_with_the_number_in_it() {
             number: 1000
         }
     );
+}
+
+#[test]
+fn a_record_is_as_long_as_what_there_is_to_say() {
+    let mut flow: records::Flow = blank(kind::ENDED);
+    flow.socket.error = 111;
+    flow.socket.heard_head_length = 4;
+    flow.heard_head[..4].copy_from_slice(b"GET ");
+    let heard = |bytes: &[u8]| {
+        let event = Decoder::default().decode(bytes).unwrap();
+        let Fact::Ended(flow) = event.fact else {
+            panic!("not an end: {event:?}")
+        };
+        assert_eq!(flow.error, Errno(111));
+        flow.heard_head
+    };
+    let (dial, brief) = (size_of::<records::Socket>(), size_of::<records::Brief>());
+    let whole = heard(flow.as_bytes());
+    assert_eq!(whole, Head(b"GET ".to_vec()));
+    assert_eq!(heard(&flow.as_bytes()[..brief]), whole);
+    assert!(dial <= 200, "a refused dial is {dial} bytes");
+    let cut = Decoder::default().decode(&flow.as_bytes()[..dial]);
+    let number = 4;
+    let field = "heard_head";
+    assert_eq!(cut.unwrap_err(), DecodeError::Number { field, number });
+    flow.socket.heard_head_length = 0;
+    assert_eq!(heard(&flow.as_bytes()[..dial]), Head(Vec::new()));
 }

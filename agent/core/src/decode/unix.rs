@@ -19,7 +19,7 @@ const AF_INET6: u16 = 10;
 pub(super) fn flow(record: &records::UnixFlow) -> Result<Flow, DecodeError> {
     let flow = told(&checked(record.flow)?)?;
     // What still waits is told of by whoever answers, and is its asker's.
-    let ended = record.flow.header.kind == kind::UNIX_ENDED;
+    let ended = record.flow.socket.header.kind == kind::UNIX_ENDED;
     let asker = flow.owner.clone().filter(|_| ended);
     let task = flow.task.clone().or(asker);
     Ok(Flow {
