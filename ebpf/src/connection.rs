@@ -11,16 +11,15 @@ use aya_ebpf::{
     },
     macros::btf_map,
 };
-use probe502_common::{
-    BRIEF, Brief, Flow, HEAD, Header, Socket, Talk, Task, Tuple, flag, kind, role,
-};
+use probe502_common::{HEAD, Header, Task, Tuple, flag, kind, role};
 
 use crate::{
     body::{self, Body},
     emit,
     kernel::{self, Sock, TcpSock},
-    speech,
 };
+
+pub use crate::moment::{Moment, fill, send};
 
 /// One socket's life so far. The kernel frees it with the socket.
 #[repr(C)]
@@ -223,16 +222,6 @@ impl Connection {
             .saturating_sub(u64::from(self.has(flag::FIN_HEARD)))
     }
 
-    /// It was dialled in vain: nothing was said or heard, and all the rest is zero.
-    #[inline(always)]
-    fn is_mere_dial(&self, moment: &Moment) -> bool {
-        let heads = self.said_head_length | self.heard_head_length;
-        let times = self.established_at | self.fin_at | self.spoke_at | self.listened_at;
-        let counts = u64::from(self.said | self.heard | self.scanned | self.longest_idle_ms);
-        let heard = self.heard_bytes(moment.received);
-        times | counts | heard | u64::from(heads) == 0
-    }
-
     /// Keeps what the kernel forgets when it disconnects a socket (`tcp_disconnect`).
     #[inline(always)]
     pub fn count(&mut self, tcp: TcpSock) {
@@ -281,129 +270,6 @@ impl Connection {
     pub fn heard_bytes(&self, received: u64) -> u64 {
         received.saturating_sub(self.received_mark)
     }
-}
-
-/// What happened to a connection, and who did it.
-pub struct Moment {
-    pub kind: u16,
-    pub status: u16,
-    pub how: u8,
-    pub state: u8,
-    /// Bytes received so far (`tcp_sock.bytes_received`).
-    pub received: u64,
-    /// The sequence number after the last byte written.
-    pub written: u32,
-    pub unread: u32,
-    pub flags: u16,
-    /// Bits of `probe502_common::mark`.
-    pub marks: u8,
-    /// The fact has an actor: the running task.
-    pub acted: bool,
-}
-
-/// Sends a connection's life with this moment at its end: as much as there is of it.
-#[inline(always)]
-pub fn send(connection: &Connection, moment: &Moment) {
-    if connection.is_mere_dial(moment) {
-        emit::write_kind::<Socket>(moment.kind, |socket| {
-            fill_socket(socket, connection, moment);
-            socket.header = header::<Socket>(moment.kind, connection.netns);
-            moment.kind
-        });
-    } else if connection.heard_head_length <= BRIEF as u16 {
-        emit::write_kind::<Brief>(moment.kind, |brief| {
-            fill_socket(&mut brief.socket, connection, moment);
-            brief.socket.header = header::<Brief>(moment.kind, connection.netns);
-            fill_talk(&mut brief.talk, connection, moment);
-            brief.said_head = connection.said_head;
-            if let Some(first) = connection.heard_head.first_chunk() {
-                brief.heard_head = *first;
-            }
-            moment.kind
-        });
-    } else {
-        emit::write_kind::<Flow>(moment.kind, |flow| {
-            fill(flow, connection, moment);
-            flow.socket.header.kind = moment.kind;
-            moment.kind
-        });
-    }
-}
-
-/// All but the record's kind, which makes it valid.
-#[inline(always)]
-pub fn fill(to: &mut Flow, from: &Connection, moment: &Moment) {
-    to.socket.header = header::<Flow>(0, from.netns);
-    fill_socket(&mut to.socket, from, moment);
-    fill_talk(&mut to.talk, from, moment);
-    to.said_head = from.said_head;
-    to.heard_head = from.heard_head;
-}
-
-/// All but the header.
-#[inline(always)]
-fn fill_socket(to: &mut Socket, from: &Connection, moment: &Moment) {
-    to.cookie = from.cookie;
-    to.task = Task::default();
-    if moment.acted {
-        kernel::write_task(kernel::current(), &mut to.task);
-    }
-    to.owner = from.owner;
-    to.tuple = from.tuple;
-    to.before = from.before;
-    to.answered_at = from.answered_at;
-    to.opened_at = from.opened_at;
-    to.reset_at = from.reset_at;
-    to.isn = from.isn;
-    to.peer_isn = from.peer_isn;
-    to.retransmits = from.retransmits;
-    to.unacked = from.unacked;
-    to.unread = moment.unread;
-    to.error = from.error;
-    to.soft_error = from.soft_error;
-    to.status = moment.status;
-    to.flags = from.flags | moment.flags | speech::of(from);
-    to.role = from.role;
-    to.how = moment.how;
-    to.state = moment.state;
-    to.icmp_origin = from.icmp_origin;
-    to.icmp_type = from.icmp_type;
-    to.icmp_code = from.icmp_code;
-    to.threads = if moment.acted {
-        kernel::threads(kernel::current())
-    } else {
-        0
-    };
-    to.marks = moment.marks;
-    to.said_head_length = from.said_head_length;
-    to.heard_head_length = from.heard_head_length;
-}
-
-#[inline(always)]
-fn fill_talk(to: &mut Talk, from: &Connection, moment: &Moment) {
-    let now = now();
-    to.established_at = from.established_at;
-    to.fin_at = from.fin_at;
-    to.said_at = from.said_at;
-    to.heard_at = from.heard_at;
-    to.heard_before_at = from.heard_before_at;
-    let said = u64::from(moment.written.wrapping_sub(from.said_mark));
-    to.said_bytes = if from.said == 0 { 0 } else { said };
-    to.heard_bytes = from.heard_bytes(moment.received);
-    to.said = from.said;
-    to.heard = from.heard;
-    to.scanned = from.scanned;
-    to.quiet_ms = millis_since(from.spoke_at, now);
-    to.unheard_ms = millis_since(from.listened_at, now);
-    to.longest_idle_ms = from.longest_idle_ms;
-    body::fill(to, from, moment);
-}
-
-/// 0 where it never was.
-#[inline(always)]
-fn millis_since(at: u64, now: u64) -> u32 {
-    let passed = now.saturating_sub(at) / 1_000_000;
-    if at == 0 { 0 } else { passed as u32 }
 }
 
 /// The flags that say whether the running task may hold a copy of what another process serves.

@@ -18,6 +18,7 @@ mod kernel;
 mod layout;
 mod logged;
 mod messages;
+mod moment;
 mod names;
 mod order;
 mod overflows;

@@ -5,23 +5,18 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use probe502_common as records;
 use records::{flag, how, kind, role};
-use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes as _, KnownLayout};
+use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use crate::event::{
-    Death, Drop, Event, Fact, Flow, How, Listener, Lookup, Marks, Reset, Role, Signal, Task, Victim,
+    Death, Drop, Event, Fact, How, Listener, Lookup, Reset, Role, Signal, Task, Victim,
 };
 use crate::names::readable;
 use crate::packets::Overflow;
-use crate::redact::redact;
-use crate::units::{Cookie, Errno, Head, Netns, Pid, Timestamp};
-use crate::unix::Served;
+use crate::units::{Cookie, Netns, Pid, Timestamp};
 
 /// The TCP header's SYN and ACK bits (RFC 9293, 3.1).
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
-
-/// Every bit of `Flow::flags` that has a meaning.
-const FLAGS: u16 = 0x7fff;
 
 /// What the running kernel calls its numbers, without the enum's prefix.
 #[derive(Clone, Debug, Default)]
@@ -82,9 +77,9 @@ impl Decoder {
         let (header, _) = records::Header::read_from_prefix(bytes)
             .map_err(|_| DecodeError::Header(bytes.len()))?;
         let fact = match header.kind {
-            kind::ANSWERED => Fact::Answered(flow(bytes)?),
-            kind::ENDED => Fact::Ended(flow(bytes)?),
-            kind::HEARD => Fact::Heard(flow(bytes)?),
+            kind::ANSWERED => Fact::Answered(flow::read(bytes)?),
+            kind::ENDED => Fact::Ended(flow::read(bytes)?),
+            kind::HEARD => Fact::Heard(flow::read(bytes)?),
             kind::RESET => Fact::Reset(self.reset(&record(header.kind, bytes)?)?),
             kind::LISTENS => Fact::Listens(listener(&record(header.kind, bytes)?)),
             kind::LISTENED => Fact::Listened(listener(&record(header.kind, bytes)?)),
@@ -179,99 +174,6 @@ fn record<T: FromBytes + KnownLayout + Immutable>(
     T::read_from_prefix(bytes)
         .map(|(record, _)| record)
         .map_err(|_| size_error())
-}
-
-fn checked(flow: records::Flow) -> Result<records::Flow, DecodeError> {
-    let number = flow.socket.flags.into();
-    if flow.socket.flags & !FLAGS != 0 {
-        let field = "flags";
-        return Err(DecodeError::Number { field, number });
-    }
-    Ok(flow)
-}
-
-fn flow(bytes: &[u8]) -> Result<Box<Flow>, DecodeError> {
-    told(&checked(padded(bytes)?)?).map(Box::new)
-}
-
-/// What the kernel side left out is zero.
-fn padded(bytes: &[u8]) -> Result<records::Flow, DecodeError> {
-    let socket: records::Socket = record(kind::ANSWERED, bytes)?;
-    let mut flow = records::Flow::new_zeroed();
-    let sent = bytes.len().min(size_of::<records::Flow>());
-    let begins = size_of::<records::Flow>() - records::HEAD;
-    if usize::from(socket.heard_head_length) > sent.saturating_sub(begins) {
-        let (field, number) = ("heard_head", socket.heard_head_length.into());
-        return Err(DecodeError::Number { field, number });
-    }
-    flow.as_mut_bytes()[..sent].copy_from_slice(&bytes[..sent]);
-    Ok(flow)
-}
-
-fn set(socket: &records::Socket, bit: u16) -> bool {
-    socket.flags & bit != 0
-}
-
-fn told(flow: &records::Flow) -> Result<Flow, DecodeError> {
-    let (socket, talk) = (&flow.socket, &flow.talk);
-    Ok(Flow {
-        netns: Netns(socket.header.netns),
-        cookie: Cookie(socket.cookie),
-        local: local(&socket.tuple),
-        remote: remote(&socket.tuple),
-        role: end(socket.role)?,
-        how: ending(socket.how)?,
-        task: known(&socket.task),
-        owner: known(&socket.owner),
-        opened_at: moment(socket.opened_at),
-        established_at: moment(talk.established_at),
-        fin_at: moment(talk.fin_at),
-        reset_at: moment(socket.reset_at),
-        said_at: moment(talk.said_at),
-        heard_at: moment(talk.heard_at),
-        heard_before_at: moment(talk.heard_before_at),
-        said_bytes: talk.said_bytes,
-        heard_bytes: talk.heard_bytes,
-        unread: socket.unread,
-        said: talk.said,
-        heard: talk.heard,
-        scanned: talk.scanned,
-        quiet_ms: talk.quiet_ms,
-        unheard_ms: talk.unheard_ms,
-        longest_idle_ms: talk.longest_idle_ms,
-        isn: socket.isn,
-        peer_isn: socket.peer_isn,
-        retransmits: socket.retransmits,
-        unacked: socket.unacked,
-        error: Errno(socket.error),
-        soft_error: Errno(socket.soft_error),
-        icmp_origin: socket.icmp_origin,
-        icmp_type: socket.icmp_type,
-        icmp_code: socket.icmp_code,
-        status: (socket.status != 0).then_some(socket.status),
-        state: socket.state,
-        late: set(socket, flag::LATE),
-        dying: set(socket, flag::DYING),
-        held: set(socket, flag::HELD),
-        established: set(socket, flag::ESTABLISHED),
-        fin_heard: set(socket, flag::FIN_HEARD),
-        reset_heard: set(socket, flag::RESET_HEARD),
-        header_end_heard: set(socket, flag::HEADER_END_HEARD),
-        header_scanned: set(socket, flag::HEADER_SCANNED),
-        continued: set(socket, flag::CONTINUED),
-        inherited: set(socket, flag::INHERITED),
-        executing: set(socket, flag::EXECUTING),
-        threads: socket.threads,
-        asked: set(socket, flag::ASKED),
-        speaks_tls: set(socket, flag::SPEAKS_TLS),
-        speaks_http: set(socket, flag::SPEAKS_HTTP),
-        marks: Marks::of(flow),
-        before: Cookie(socket.before),
-        path: None,
-        served: Served::default(),
-        said_head: head(&flow.said_head, socket.said_head_length, "said_head")?,
-        heard_head: head(&flow.heard_head, socket.heard_head_length, "heard_head")?,
-    })
 }
 
 fn listener(listener: &records::Listener) -> Listener {
@@ -393,14 +295,7 @@ fn ending(number: u8) -> Result<How, DecodeError> {
     }
 }
 
-fn head(bytes: &[u8], length: u16, field: &'static str) -> Result<Head, DecodeError> {
-    let used = bytes.get(..usize::from(length));
-    used.map(redact).ok_or(DecodeError::Number {
-        field,
-        number: length.into(),
-    })
-}
-
+mod flow;
 mod unix;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::*;
+use crate::units::{Errno, Head};
 
 fn blank<T: FromZeros + IntoBytes + FromBytes>(kind: u16) -> T {
     let mut record = T::new_zeroed();

@@ -6,7 +6,8 @@ use probe502_common as records;
 use records::{call, kind};
 use zerocopy::FromZeros as _;
 
-use super::{DecodeError, address, checked, known, moment, task, told};
+use super::flow::{checked, told};
+use super::{DecodeError, address, known, moment, task};
 use crate::event::{Flow, How, Role, UnixListener};
 use crate::units::{Cookie, Errno, Netns, Pid, Timestamp};
 use crate::unix::{Call, Served, Which};
