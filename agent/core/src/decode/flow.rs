@@ -1,7 +1,7 @@
 //! Records of connections, sent as far as there is something to say.
 
 use probe502_common as records;
-use records::{flag, kind};
+use records::{Socket, Talk, flag, kind};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use super::{DecodeError, end, ending, known, local, moment, record, remote};
@@ -29,7 +29,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Box<Flow>, DecodeError> {
 
 /// What the kernel side left out is zero.
 fn padded(bytes: &[u8]) -> Result<records::Flow, DecodeError> {
-    let socket: records::Socket = record(kind::ANSWERED, bytes)?;
+    let socket: Socket = record(kind::ANSWERED, bytes)?;
     let mut flow = records::Flow::new_zeroed();
     let sent = bytes.len().min(size_of::<records::Flow>());
     let begins = size_of::<records::Flow>() - records::HEAD;
@@ -41,18 +41,15 @@ fn padded(bytes: &[u8]) -> Result<records::Flow, DecodeError> {
     Ok(flow)
 }
 
-fn set(socket: &records::Socket, bit: u16) -> bool {
+fn set(socket: &Socket, bit: u16) -> bool {
     socket.flags & bit != 0
 }
 
 pub(super) fn told(flow: &records::Flow) -> Result<Flow, DecodeError> {
-    in_parts(flow, (&flow.socket, &flow.talk))
+    in_parts(flow, &flow.socket, &flow.talk)
 }
 
-fn in_parts(
-    flow: &records::Flow,
-    (socket, talk): (&records::Socket, &records::Talk),
-) -> Result<Flow, DecodeError> {
+fn in_parts(flow: &records::Flow, socket: &Socket, talk: &Talk) -> Result<Flow, DecodeError> {
     Ok(Flow {
         netns: Netns(socket.header.netns),
         cookie: Cookie(socket.cookie),
