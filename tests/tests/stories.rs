@@ -7,7 +7,6 @@ use probe502_tests::agent::{Agent, Report, Seen};
 use probe502_tests::client::{Client, next_id};
 use probe502_tests::firewall::Firewall;
 use probe502_tests::gateways::{Gateway, Kind};
-use probe502_tests::lateness::Lateness;
 use probe502_tests::nginx::{Nginx, Plan, free_port};
 use probe502_tests::schema;
 use probe502_tests::skip::unable;
@@ -111,7 +110,7 @@ fn asks(gateway: &Nginx) -> Result<()> {
     Ok(())
 }
 
-/// nginx closes its idle connections after 4 s, the second upstream after 2 s: no request has failed yet.
+/// nginx closes its idle connections after 3 s, the second upstream after 1 s: no request has failed yet.
 #[test]
 fn a_shorter_timer_is_warned_of_before_it_fails_a_request() -> Result<()> {
     if unable() {
@@ -119,9 +118,9 @@ fn a_shorter_timer_is_warned_of_before_it_fails_a_request() -> Result<()> {
     }
     let quiet =
         |seconds| Upstream::uvicorn(&["--timeout-keep-alive", seconds, "--log-level", "warning"]);
-    let (patient, hasty) = (quiet("75")?, quiet("2")?);
+    let (patient, hasty) = (quiet("75")?, quiet("1")?);
     let upstreams = vec![
-        format!("{} max_fails=0; keepalive_timeout 4s", patient.addr),
+        format!("{} max_fails=0; keepalive_timeout 3s", patient.addr),
         format!("{} backup", hasty.addr),
     ];
     let gateway = Nginx::start(&Plan {
@@ -129,23 +128,26 @@ fn a_shorter_timer_is_warned_of_before_it_fails_a_request() -> Result<()> {
         ..Plan::before("")
     })?;
     let agent = watch(gateway.port(), &["--stories"])?;
-    let lateness = Lateness::watch();
     asks(&gateway)?;
-    std::thread::sleep(Duration::from_millis(4600));
+    std::thread::sleep(Duration::from_millis(3600));
     drop(patient);
-    let about = |seen: &Seen| seen.field("/upstream/addr") == hasty.addr;
-    // Closes that a crowded machine spreads agree on no timer yet.
-    let mut told = None;
-    for _ in 0..6 {
+    for _ in 0..2 {
         asks(&gateway)?;
-        told = agent.notice(Duration::from_millis(2600), about);
-        if told.is_some() {
-            break;
-        }
+        std::thread::sleep(Duration::from_millis(1600));
     }
+    let about = |seen: &Seen| seen.field("/upstream/addr") == hasty.addr;
+    let told = agent.notice(PATIENCE, about);
     let told = told.with_context(|| format!("no warning: {}", agent.messages()))?;
-    lateness.is_near(&told, "/timers/upstream_ms", Duration::from_secs(2))?;
-    lateness.is_near(&told, "/timers/gateway_ms", Duration::from_secs(4))?;
+    let near = |pointer: &str, expected: u64| {
+        let measured = told
+            .verdict
+            .pointer(pointer)
+            .and_then(serde_json::Value::as_u64);
+        // A busy machine comes late to its timers.
+        measured.is_some_and(|it| (expected * 9 / 10..=expected * 5 / 4).contains(&it))
+    };
+    let right = near("/timers/upstream_ms", 1000) && near("/timers/gateway_ms", 3000);
+    ensure!(right, "{}", told.line);
     ensure!(told.field("/confidence") == "proven", "{}", told.line);
     let report = agent.finish()?;
     ensure!(report.verdicts.is_empty(), "{}", report.output);
