@@ -12,3 +12,6 @@ pub const UNASKED: u8 = 4;
 /// Of an answer: for a minute no upstream had told its process, or its master, of an error (a status
 /// from 400 on), nor anything else than HTTP/1: a health check may end so.
 pub const UNTROUBLED: u8 = 8;
+/// Of an answer: for ten seconds and more no thread of its process had said anything on a connection
+/// that it had dialled: no upstream of its passed a check that asks.
+pub const LONG_UNASKED: u8 = 16;

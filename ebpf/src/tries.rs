@@ -43,6 +43,8 @@ static TROUBLED: LruHashMap<u32, u64> = LruHashMap::with_max_entries(1024, 0);
 const PARTED: u64 = 200_000_000;
 /// A gateway holds an upstream for dead so long after a check, or until the next one. Nanoseconds.
 const TROUBLED_FOR: u64 = 60_000_000_000;
+/// Whose upstreams pass checks that ask asks one of them within this time. Nanoseconds.
+const LONG: u64 = 10_000_000_000;
 /// From this status on a health check fails, and its like (RFC 9110, 15).
 const TROUBLE: u16 = 400;
 /// How often trouble is noted at most. Nanoseconds.
@@ -133,7 +135,12 @@ pub fn marks_since(moment: u64) -> u8 {
     } else {
         0
     };
-    undialled | unasked | untroubled
+    let long_unasked = if connection::now().saturating_sub(tried.asked_at) >= LONG {
+        mark::LONG_UNASKED
+    } else {
+        0
+    };
+    undialled | unasked | untroubled | long_unasked
 }
 
 /// The running process, or another worker of its master.

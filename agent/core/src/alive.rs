@@ -1,14 +1,17 @@
 //! Places where somebody took a gateway's connections: as long as one lives, its checks find somebody.
 
+use std::time::Duration;
+
 use crate::ends::was_left;
 use crate::event::{Flow, Role};
-use crate::own_answer::MARKED_DOWN;
 use crate::recent::Recent;
 use crate::units::{Pid, Timestamp};
 use crate::unix::Target;
 
 /// Places that are remembered.
 const KNOWN: usize = 1024;
+/// Checks come more often than that. A judgement of ours.
+const LATELY: Duration = Duration::from_secs(600);
 
 /// Who was last found alive by whom, and when.
 #[derive(Debug)]
@@ -19,7 +22,7 @@ pub struct Alive {
 impl Default for Alive {
     fn default() -> Self {
         Self {
-            seen: Recent::new(KNOWN, MARKED_DOWN),
+            seen: Recent::new(KNOWN, LATELY),
         }
     }
 }
@@ -38,6 +41,6 @@ impl Alive {
     pub fn of(&self, pid: Pid, at: Timestamp) -> impl Iterator<Item = (&Target, Timestamp)> {
         let own = self.seen.range(..).filter(move |((by, _), _)| *by == pid);
         own.map(|((_, place), seen)| (place, *seen))
-            .filter(move |(_, seen)| at.since(*seen) <= MARKED_DOWN)
+            .filter(move |(_, seen)| at.since(*seen) <= LATELY)
     }
 }

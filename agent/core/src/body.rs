@@ -29,7 +29,7 @@ pub fn heard(flow: &Flow) -> Option<Cut> {
     announced.cut(&flow.heard_head, flow.heard_bytes, flow.marks.framing)
 }
 
-/// Whether an accepted end's holder closed it after the whole of a good answer: with `--silent` these are
+/// Whether an accepted end's holder closed it, or a reset did, after the whole of a good answer: with `--silent` these are
 /// told as well, and nothing failed.
 #[must_use]
 pub fn is_whole(flow: &Flow) -> bool {
@@ -39,7 +39,8 @@ pub fn is_whole(flow: &Flow) -> bool {
         (Some(header), Length::Chunks) => flow.said_bytes > header && flow.marks.framing.ends_empty,
         (None, Length::Bytes(_) | Length::Chunks) => false,
     });
-    whole && flow.how == How::Fin && flow.heard_bytes == 0 && flow.quiet_ms < IDLE_MS && !flow.dying
+    let by = matches!(flow.how, How::Fin | How::Released);
+    whole && by && flow.heard_bytes == 0 && flow.quiet_ms < IDLE_MS && !flow.dying
 }
 
 /// Whether the answer on a dialled connection surely broke off within its body: its upstream ended it, or

@@ -9,7 +9,7 @@ use crate::evidence::{Evidence, Failure};
 use crate::joining::{Answer, Joined};
 use crate::memory::Memory;
 use crate::near::as_answer;
-use crate::own_answer::is_at_its_door;
+use crate::own_answer::{is_at_its_door, is_known};
 use crate::own_page::{Want, Word};
 use crate::units::Timestamp;
 use crate::unix::Target;
@@ -29,10 +29,11 @@ pub fn before(answer: &Answer, attempts: &Attempts, memory: &Memory) -> Vec<Fail
     }
     let failing = failing(answer, attempts);
     // Who has one page for want of a server and for what a rule refuses: anyone alive may be its server.
-    if answer.wants_server == Want::Maybe && is_anyone_alive(answer, &failing, memory) {
+    let is_sure = || is_nobody_alive(answer, &failing, memory);
+    if answer.wants_server == Want::Maybe && !is_sure() {
         return Vec::new();
     }
-    let mut last: Vec<&Attempt> = failing.into_values().collect();
+    let mut last: Vec<&Attempt> = failing.into_values().map(|place| place.last).collect();
     last.sort_by_key(|attempt| std::cmp::Reverse((attempt.at, attempt.number)));
     last.truncate(SHOWN);
     last.reverse();
@@ -41,36 +42,61 @@ pub fn before(answer: &Answer, attempts: &Attempts, memory: &Memory) -> Vec<Fail
         .collect()
 }
 
-/// The last failure at each place, where the next check is not due yet.
-fn failing<'a>(answer: &Answer, attempts: &'a Attempts) -> BTreeMap<String, &'a Attempt> {
-    let mut last: BTreeMap<String, (&Attempt, Option<Timestamp>)> = BTreeMap::new();
+/// The failures of checks at one place.
+struct Place<'a> {
+    last: &'a Attempt,
+    before: Option<Timestamp>,
+}
+
+/// Those of each place where the next check is not due yet.
+fn failing<'a>(answer: &Answer, attempts: &'a Attempts) -> BTreeMap<String, Place<'a>> {
+    let mut places: BTreeMap<String, Place<'a>> = BTreeMap::new();
     // The newest first.
     for attempt in attempts.of(answer.task.pid) {
         if attempt.at <= answer.at && is_check(attempt) {
             let place = attempt.flow.target().to_string();
-            let known = last.entry(place).or_insert((attempt, None));
-            if known.0.number != attempt.number && known.1.is_none() {
-                known.1 = Some(attempt.at);
+            let (last, before) = (attempt, None);
+            let known = places.entry(place).or_insert(Place { last, before });
+            if known.last.number != attempt.number && known.before.is_none() {
+                known.before = Some(attempt.at);
             }
         }
     }
-    let is_due = |(attempt, before): &(&Attempt, Option<Timestamp>)| {
-        let usual = before.map_or(Duration::ZERO, |before| attempt.at.since(before) * 2);
-        // Squid checks a dead peer again only as a request comes.
-        let is_dead = answer.word == Some(Word::Nobody);
-        is_dead || answer.at.since(attempt.at) <= usual.max(LATELY)
-    };
-    let fresh = last.into_iter().filter(|(_, found)| is_due(found));
-    fresh
-        .map(|(place, (attempt, _))| (place, attempt))
-        .collect()
+    // Squid checks a dead peer again only as a request comes.
+    let is_dead = answer.word == Some(Word::Nobody);
+    places.retain(|_, place| is_dead || !is_due(answer, place));
+    places
+}
+
+fn is_due(answer: &Answer, place: &Place<'_>) -> bool {
+    let last = place.last.at;
+    let usual = place
+        .before
+        .map_or(Duration::ZERO, |before| last.since(before) * 2);
+    answer.at.since(last) > usual.max(LATELY)
+}
+
+/// Whether no upstream of this gateway is alive for all that is known: each that it tried failed twice, it
+/// asked nobody lately, as checks by HTTP and TLS do, and nothing of it went unseen.
+fn is_nobody_alive(
+    answer: &Answer,
+    failing: &BTreeMap<String, Place<'_>>,
+    memory: &Memory,
+) -> bool {
+    let twice = failing.values().all(|place| place.before.is_some());
+    let is_seen = answer.flow.marks.long_unasked && is_known(answer, memory);
+    twice && is_seen && !is_anyone_alive(answer, failing, memory)
 }
 
 /// Whether this gateway found somebody somewhere, and not nobody since.
-fn is_anyone_alive(answer: &Answer, failing: &BTreeMap<String, &Attempt>, memory: &Memory) -> bool {
-    let found = |place: &Target| failing.get(&place.to_string()).map(|attempt| attempt.at);
+fn is_anyone_alive(
+    answer: &Answer,
+    failing: &BTreeMap<String, Place<'_>>,
+    memory: &Memory,
+) -> bool {
+    let failed = |place: &Target| failing.get(&place.to_string()).map(|place| place.last.at);
     let mut alive = memory.alive.of(answer.task.pid, answer.at);
-    alive.any(|(place, seen)| found(place).is_none_or(|failed| failed < seen))
+    alive.any(|(place, seen)| failed(place).is_none_or(|failed| failed < seen))
 }
 
 /// Whether a check may fail so. A request whose client left looks like one that waits too long.

@@ -16,6 +16,7 @@ pub mod correlator;
 pub mod decode;
 mod deploys;
 mod diagnose;
+mod dumps;
 mod ends;
 pub mod event;
 mod evidence;

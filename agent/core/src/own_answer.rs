@@ -35,6 +35,8 @@ pub struct Marks {
     pub unasked: bool,
     #[serde(default)]
     pub untroubled: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub long_unasked: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered_at: Option<Timestamp>,
     #[serde(flatten)]
@@ -52,6 +54,7 @@ impl Marks {
             undialled: marked(mark::UNDIALLED),
             unasked: marked(mark::UNASKED),
             untroubled: marked(mark::UNTROUBLED),
+            long_unasked: marked(mark::LONG_UNASKED),
             framing: Framing::of(flow),
             answered_at: (flow.socket.answered_at != 0)
                 .then_some(Timestamp(flow.socket.answered_at)),
@@ -105,7 +108,8 @@ fn doors<'a>(answer: &'a Answer, memory: &'a Memory) -> impl Iterator<Item = &'a
 }
 
 /// Since before any failure that may have marked its upstreams down, and without a gap.
-fn is_known(answer: &Answer, memory: &Memory) -> bool {
+#[must_use]
+pub fn is_known(answer: &Answer, memory: &Memory) -> bool {
     let is_new = doors(answer, memory).all(|open| !open.listener.before);
     let is_watched = is_new || answer.at.since(memory.clock.at) >= MARKED_DOWN;
     let lost = memory.lost_within(answer.at.minus(MARKED_DOWN), answer.at);

@@ -243,6 +243,20 @@ impl Processes {
         })
     }
 
+    /// Whether another process asked this one to stop or to reload, or ended it, since then.
+    #[must_use]
+    pub fn is_turned_off(&self, pid: Pid, since: Timestamp, until: Timestamp) -> bool {
+        let mut signals = self.signals_to(pid, until);
+        signals.any(|(sent, signal)| sent >= since && signal.sender.pid != pid)
+    }
+
+    /// Whether it was struck by a fault until then.
+    #[must_use]
+    pub fn is_struck(&self, pid: Pid, until: Timestamp) -> bool {
+        let mut signals = self.signals_to(pid, until).rev();
+        signals.any(|(_, signal)| FAULTS.contains(&signal.number))
+    }
+
     fn way(&self, at: Timestamp, death: &Death) -> Way {
         let pid = death.task.pid;
         let near = |moment: Timestamp| at.since(moment) <= STOP_GRACE;

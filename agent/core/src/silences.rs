@@ -15,6 +15,8 @@ use crate::verdict::{Confidence, Symptom};
 
 /// Shorter timers are rare. A judgement of ours.
 const LONG: Duration = Duration::from_secs(1);
+/// Who was told to stop may take one request more.
+const JUST_BEFORE: Duration = Duration::from_secs(1);
 /// Timers are set in whole seconds, and strike so much later at most.
 const LATE: u128 = 50;
 
@@ -30,11 +32,13 @@ pub fn is_in_body(symptom: Symptom, attempt: &Attempt) -> bool {
     symptom == Symptom::Truncated && !was_left(&attempt.flow)
 }
 
-/// Whether the gateway had been asked to stop or to reload: then it gave up for that.
+/// Whether the gateway had been asked to stop or to reload since it asked: then it may have given up for
+/// that, and it may take minutes (nginx: `worker_shutdown_timeout`).
 #[must_use]
 pub fn is_gateway_stopping(attempt: &Attempt, memory: &Memory) -> bool {
     let parent = attempt.flow.task.as_ref().map(|task| task.parent);
-    let asked = |pid| memory.processes.stop_before(pid, attempt.at).is_some();
+    let began = attempt.began().unwrap_or_default().minus(JUST_BEFORE);
+    let asked = |pid| memory.processes.is_turned_off(pid, began, attempt.at);
     asked(attempt.pid) || parent.is_some_and(asked)
 }
 
@@ -57,21 +61,24 @@ pub fn judge(evidence: &Evidence, attempt: &Attempt) -> Judgement {
     let waited = attempt.began().map(|began| attempt.at.since(began));
     match sureness(silence(attempt), waited.unwrap_or_default()) {
         Confidence::Unknown => UNEXPLAINED,
-        Confidence::Proven | Confidence::Inferred if stall.is_dumping() => proven(Cause::Crash),
+        Confidence::Proven | Confidence::Inferred if stall.is_dumping() => stall.crashed(),
         Confidence::Proven if asked.is_some() => proven(Cause::AppStalled),
         Confidence::Proven | Confidence::Inferred => inferred(Cause::AppStalled),
     }
 }
 
 /// A timer for the whole answer cuts those that are well under way too: most of the wait must have been
-/// silence, or the silence be what a timer measures and the whole not.
+/// silence, or the silence be what a timer measures and the whole not. Who gives up at another moment may
+/// have a reason that nobody saw.
 fn sureness(silence: Duration, waited: Duration) -> Confidence {
-    let is_timer = |span: Duration| span >= LONG && span.as_millis() % 1000 <= LATE;
+    let late = |span: Duration, of: u128| span.as_millis() % of <= LATE;
+    let is_timer = |span: Duration| span >= LONG && late(span, 1000);
+    let is_round = |span: Duration| span >= LONG && late(span, 5000);
     let is_whole = |span: Duration| is_timer(span) || span.as_millis() % 1000 >= 1000 - LATE;
     match silence * 4 >= waited * 3 {
-        true if silence >= LONG => Confidence::Proven,
+        true if is_timer(silence) || is_timer(waited) => Confidence::Proven,
         true => Confidence::Inferred,
-        false if is_timer(silence) && !is_whole(waited) => Confidence::Inferred,
+        false if is_round(silence) && !is_whole(waited) => Confidence::Inferred,
         false => Confidence::Unknown,
     }
 }
@@ -107,9 +114,11 @@ mod tests {
             (2_600, 3_001, Confidence::Proven),
             (15_001, 15_001, Confidence::Proven),
             (500, 510, Confidence::Inferred),
+            (41_437, 42_800, Confidence::Inferred),
             (60_002, 180_400, Confidence::Inferred),
             (8_000, 15_001, Confidence::Unknown),
             (3_700, 17_400, Confidence::Unknown),
+            (13_020, 180_400, Confidence::Unknown),
         ] {
             let [silence, waited] = [silence, waited].map(Duration::from_millis);
             assert_eq!(sureness(silence, waited), sure, "{silence:?} {waited:?}");

@@ -7,6 +7,7 @@ use crate::attempts::Attempt;
 use crate::cause::Cause;
 use crate::connections::OtherEnd;
 use crate::diagnose::{Judgement, UNEXPLAINED, inferred, proven};
+use crate::dumps;
 use crate::event::{How, Task};
 use crate::evidence::Evidence;
 use crate::looks::{Descriptors, Doing, Peer, Queue};
@@ -47,6 +48,8 @@ pub struct Stall {
     pub path: Seen<Looked>,
     /// The gateway had been asked to stop.
     pub gateway_stops: bool,
+    /// A fault had struck the process that serves it.
+    pub struck: bool,
 }
 
 /// How far a request came.
@@ -88,7 +91,9 @@ impl Stall {
             .as_ref()
             .filter(|_| is_certain)
             .and_then(|task| looks.doing(task.pid, lately));
+        let struck = dumps::is_struck(server.as_ref(), attempt, memory);
         Self {
+            struck,
             doing: doing.cloned(),
             queue: queue.cloned(),
             peer,
@@ -111,7 +116,9 @@ impl Stall {
         let server = accepter.or_else(|| alone.map(|pid| memory.processes.task(pid)));
         let doing = server.as_ref();
         let doing = doing.and_then(|task| memory.looks.doing(task.pid, lately));
+        let struck = dumps::is_struck(server.as_ref(), attempt, memory);
         Self {
+            struck,
             doing: doing.cloned(),
             server,
             full,
@@ -129,12 +136,6 @@ impl Stall {
             Cause::ListenerFdExhausted,
         ];
         own.contains(&cause) || cause == Cause::Crash && self.is_dumping()
-    }
-
-    /// It crashed, and its sockets stay open until its memory is written.
-    #[must_use]
-    pub fn is_dumping(&self) -> bool {
-        self.doing.as_ref().is_some_and(|(_, doing)| doing.dumping)
     }
 
     /// How far the request came; `None` where that was not seen.
@@ -215,7 +216,7 @@ pub fn judge(evidence: &Evidence, attempt: &Attempt) -> Judgement {
     };
     let stall = &evidence.stall;
     match stall.reached(attempt, evidence.other_end.as_ref()) {
-        Some(Reached::Process) if stall.is_dumping() => proven(Cause::Crash),
+        Some(Reached::Process) if stall.is_dumping() => stall.crashed(),
         Some(Reached::Process) => sure(Cause::AppStalled),
         // That accept(2) fails for want of a descriptor is concluded, not seen.
         Some(Reached::Queue) if stall.full.is_some() => {
