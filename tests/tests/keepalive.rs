@@ -1,6 +1,7 @@
 //! Two idle timers collide on a pooled connection.
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -8,9 +9,12 @@ use probe502_tests::client::{Answer, Client, next_id};
 use probe502_tests::firewall::Firewall;
 use probe502_tests::gateways::{Gateway, Kind, Plan, Server, Site};
 use probe502_tests::lateness::Lateness;
+use probe502_tests::netns::Netns;
+use probe502_tests::route::Route;
+use probe502_tests::running::Running;
 use probe502_tests::skip::{say, unable};
 use probe502_tests::stage::Stage;
-use probe502_tests::upstream::Upstream;
+use probe502_tests::upstream::{Upstream, programs};
 use probe502_tests::watch::{Sure, Watch};
 
 /// The upstream closes its idle connection, its FIN is lost on the way, and the next request goes out.
@@ -177,4 +181,58 @@ fn idling(mut client: Client, idle: Duration) -> Result<Vec<Answer>> {
         std::thread::sleep(idle);
     }
     Ok(failed)
+}
+
+/// The shortest idle limit that a middlebox is believed to have.
+const FORGOTTEN: Duration = Duration::from_secs(61);
+/// Two pooled connections idle for a minute. Then a RST comes in the name of the one upstream, and nothing
+/// reaches the other any more: what lies in between says so, or says nothing.
+#[test]
+fn a_middlebox_forgets_an_idle_connection() -> Result<()> {
+    if unable() {
+        return Ok(());
+    }
+    let netns = Netns::make()?;
+    // 198.19.0.0/16 is for tests of network devices (RFC 2544): nobody's real network.
+    let beyond = format!("198.19.78.{}", 1 + std::process::id() % 254);
+    let _route = Route::nowhere(&netns, &beyond)?;
+    netns.run(&["ip", "addr", "add", &beyond, "dev", "lo"])?;
+    let idle = ["--share", "threads", "--idle", "100"];
+    let near = Upstream::faulty(&idle)?;
+    let options = [&["--host", &beyond][..], &idle].concat();
+    let far = Upstream::faulty_at(Some(&netns.name), &options)?;
+    let site = |to: &Upstream| Site::on("127.0.0.1", vec![Server::Tcp(to.addr.clone())]);
+    let plan = Plan {
+        sites: vec![site(&near)?, site(&far)?],
+        keeps: Some(Duration::from_secs(100)),
+        ..Plan::default()
+    };
+    let gateway = Gateway::start(Kind::Nginx, &plan)?;
+    let doors = [gateway.sites[0].addr, gateway.sites[1].addr];
+    let ports = doors[1].port().to_string();
+    let options = ["--port", &ports, "--status", "502,504"];
+    let mut watch = Watch::on(gateway.port(), &options)?;
+    // One client connection is one worker, and that worker's pool.
+    let mut clients = doors.map(Client::connect);
+    for client in &mut clients {
+        let good = client.as_mut().map(|client| client.get("/ok"));
+        ensure!(good.is_ok_and(|answer| answer.is_ok_and(|one| one.status == 200)));
+    }
+    std::thread::sleep(FORGOTTEN);
+    netns.run(&["ip", "addr", "del", &beyond, "dev", "lo"])?;
+    let mut forge = Command::new("/usr/bin/python3");
+    forge.arg("-B").arg(programs().join("forge.py"));
+    let forger = Running::start(forge.arg(near.port.to_string()))?;
+    let ready = forger
+        .out
+        .wait(Duration::from_secs(10), |line| line == "listening");
+    ensure!(ready.is_some(), "{}", forger.err.text());
+    // Before their clients' connections have idled too long for the gateway.
+    let ask = |client: Result<Client>| client?.post(&format!("/fault/hold/{}", next_id()));
+    for answer in clients.map(ask) {
+        // Within a minute a crowded host may lose a record.
+        let honest = ["keepalive.middlebox", "unknown.evidence-lost"];
+        watch.expect_one_of(&answer?, &honest, Sure::Honest);
+    }
+    watch.end().map(drop)
 }
