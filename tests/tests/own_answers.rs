@@ -129,7 +129,9 @@ fn before_the_dead(kind: Kind, marks_down: bool) -> Result<(Watch, Gateway)> {
     Ok((watch, Gateway::start(kind, &plan)?))
 }
 
-/// Its checks need two failures of each.
+/// A new server goes down with the first check that fails; the second shows that each had its turn.
+const TWO_ROUNDS: Duration = Duration::from_millis(1200);
+
 fn until_nobody_is_left(gateway: &Gateway) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !gateway.log().contains("has no server available") {
@@ -146,6 +148,7 @@ fn checks_find_nobody(kind: Kind) -> Result<()> {
     }
     let (mut watch, gateway) = before_the_dead(kind, false)?;
     until_nobody_is_left(&gateway)?;
+    std::thread::sleep(TWO_ROUNDS);
     known(&mut watch, &gateway, "proxy.no-live-upstream")?;
     watch.end().map(drop)
 }

@@ -100,6 +100,10 @@ many. *hidden*: the gateway tried again, or passed on what came, and the client 
 could not be made. *load*: how many tasks wanted a processor at the end of a play (`/proc/loadavg`, five
 minutes); a machine with two that is wanted by twenty starts some upstreams too late to break them.
 
+Not here: names that do not resolve, for most of these gateways look them up as they start
+(tests/tests/names.rs has them behind nginx), and bodies that break off, which have no status of their
+own and need `--silent` (tests/tests/truncated.rs, behind each gateway).
+
 ";
 
 const REPRODUCE: &str = "

@@ -11,13 +11,7 @@ const SCENARIOS: &str = "tests/scenarios";
 const REAL: [&str; 2] = ["tests/tests", "tests/src"];
 
 /// Causes that no test makes for real, and why.
-const UNMADE: &[(&str, &str)] = &[
-    ("process.oom.host", "it would take the host down"),
-    (
-        "keepalive.middlebox",
-        "a middlebox that forgets connections is not among the cast yet",
-    ),
-];
+const UNMADE: &[(&str, &str)] = &[("process.oom.host", "it would take the host down")];
 
 pub fn every_cause_is_complete(tree: &Tree) -> Vec<Finding> {
     let causes = causes(tree);
