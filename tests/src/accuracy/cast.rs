@@ -1,6 +1,7 @@
 //! Who plays in one cell: the upstreams behind a site, and how they break.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -31,6 +32,8 @@ pub struct Own {
     pub netns: Option<(String, String)>,
     /// With so many descriptors.
     pub descriptors: Option<u32>,
+    /// That waits so long for an answer.
+    pub patience: Option<Duration>,
 }
 
 impl Cast {

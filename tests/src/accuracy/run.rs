@@ -273,11 +273,16 @@ fn gateways(kind: Kind, sets: &[Set]) -> Result<Vec<Gateway>> {
         gateways.push(Gateway::start(kind, &plan)?);
     }
     for set in own {
-        let Own { netns, descriptors } = set.cast.own.clone().unwrap_or_default();
+        let Own {
+            netns,
+            descriptors,
+            patience,
+        } = set.cast.own.clone().unwrap_or_default();
         let plan = Plan {
             sites: vec![set.site.clone()],
             netns: netns.map(|(name, _)| name),
             descriptors,
+            patience,
             ..Plan::default()
         };
         gateways.push(Gateway::start(kind, &plan)?);

@@ -10,9 +10,6 @@ const PAGES: &str = "docs/causes";
 const SCENARIOS: &str = "tests/scenarios";
 const REAL: [&str; 2] = ["tests/tests", "tests/src"];
 
-/// Causes that no test makes for real, and why.
-const UNMADE: &[(&str, &str)] = &[("process.oom.host", "it would take the host down")];
-
 pub fn every_cause_is_complete(tree: &Tree) -> Vec<Finding> {
     let causes = causes(tree);
     let judged = judged(tree);
@@ -51,10 +48,9 @@ pub fn every_cause_is_made(tree: &Tree) -> Vec<Finding> {
         let quoted = format!("\"{id}\"");
         tests.iter().any(|file| file.text.contains(&quoted))
     };
-    let excused = |id: &str| UNMADE.iter().any(|(unmade, _)| *unmade == id);
     let unmade = causes(tree).into_iter();
     unmade
-        .filter(|cause| !is_made(&cause.id) && !excused(&cause.id))
+        .filter(|cause| !is_made(&cause.id))
         .map(|Cause { id, line, .. }| {
             let advice = format!(
                 "no test of {} breaks an upstream into {id}: write one",
@@ -196,8 +192,8 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_no_test_makes_is_named_unless_it_is_excused() {
-        let ids = "    A = \"app.a\",\n    AB = \"app.a-b\",\n    O = \"process.oom.host\",\n";
+    fn a_cause_that_no_test_makes_is_named() {
+        let ids = "    A = \"app.a\",\n    AB = \"app.a-b\",\n";
         let found = |test| {
             let tests = "tests/src/accuracy/faults/app.rs";
             every_cause_is_made(&Tree::made_up(&[(CATALOGUE, ids), (tests, test)]))

@@ -24,7 +24,7 @@ exec switch_root /guest /bin/sh -c '
     : > began
     "$PROBE502_BIN" doctor --output json > doctor.json 2> doctor.err; echo $? > doctor.status
     if [ "$(cat doctor.status)" != 3 ]; then
-        "$PLAYER" --gateway nginx --side-by-side 1 --keep "$OUT" --fault "$FAULTS" > played.log 2>&1
+        PROBE502_GUEST=1 "$PLAYER" --gateway nginx --side-by-side 1 --keep "$OUT" --fault "$FAULTS" > played.log 2>&1
     fi
     sync
     echo o > /proc/sysrq-trigger

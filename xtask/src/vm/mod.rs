@@ -35,6 +35,7 @@ const FAULTS: &[&str] = &[
     "queue-full",
     "crash-segv",
     "oom-kill",
+    "oom-of-the-host",
     "exit-early",
     "ended-by-person",
     "killed-by-master",

@@ -27,7 +27,10 @@ pub(super) const SILENCE: &[&str] = &["no-answer"];
 /// No SYN was answered.
 pub(super) const UNREACHED: &[&str] = &["connect-timeout"];
 
-/// All of them.
+/// Set where the host is a guest that may be broken.
+const GUEST: &str = "PROBE502_GUEST";
+
+/// All of them that this host may meet.
 pub fn all() -> impl Iterator<Item = &'static Fault> {
     let topics = [
         process::FAULTS,
@@ -41,7 +44,9 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         unix::FAULTS,
         relayed::FAULTS,
     ];
-    topics.into_iter().flatten()
+    let is_guest = std::env::var_os(GUEST).is_some();
+    let of_guests = is_guest.then_some(process::IN_A_GUEST);
+    topics.into_iter().chain(of_guests).flatten()
 }
 
 /// `faulty.py` at a port of chance, with these options.

@@ -3,10 +3,10 @@
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{ENDED, REFUSED, asked, faulty};
-use crate::accuracy::cast::Cast;
+use crate::accuracy::cast::{Cast, Own};
 use crate::accuracy::luck::Luck;
 use crate::accuracy::{Fault, Truth, truth};
 use crate::cgroup::MemoryCgroup;
@@ -106,6 +106,13 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
 ];
 
+/// What takes a whole host's memory: only where that is a guest's (`cargo xtask vm`).
+pub const IN_A_GUEST: &[Fault] = &[Fault::new(
+    "oom-of-the-host",
+    truth(&["process.oom.host"], ENDED),
+    |luck, _| oom_of_the_host(luck),
+)];
+
 const MEMORY: u64 = 64 << 20;
 
 fn oom(luck: &mut Luck) -> Result<Cast> {
@@ -116,6 +123,40 @@ fn oom(luck: &mut Luck) -> Result<Cast> {
         let _alive = (&upstream, &group);
         door.fault("oom")
     })
+}
+
+/// What is left of the host's memory: the upstream takes it while the gateway waits.
+const SPARED: usize = 48 << 20;
+/// A processor that is emulated looks for memory to free for seconds before it kills.
+const LOOKED: Duration = Duration::from_secs(15);
+
+fn oom_of_the_host(luck: &mut Luck) -> Result<Cast> {
+    let upstream = faulty(luck, &[])?;
+    // Nobody else shall die.
+    let score = format!("/proc/{}/oom_score_adj", upstream.running.pid());
+    std::fs::write(score, "1000")?;
+    let cast = Cast::of(upstream.addr.clone(), move |door| {
+        let _alive = &upstream;
+        std::fs::write("/proc/sys/vm/drop_caches", "3")?;
+        let taken = vec![1_u8; available()?.saturating_sub(SPARED)];
+        let answer = door.fault("oom");
+        std::hint::black_box(taken);
+        answer
+    })?;
+    Ok(cast.own(Own {
+        patience: Some(LOOKED),
+        ..Own::default()
+    }))
+}
+
+/// `MemAvailable` (`proc_meminfo(5)`), in bytes.
+fn available() -> Result<usize> {
+    let told = std::fs::read_to_string("/proc/meminfo")?;
+    let line = told
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    Ok(kib.context("no MemAvailable")?.parse::<usize>()? << 10)
 }
 
 /// A worker holds the request until someone does this to it.
