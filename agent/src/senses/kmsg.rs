@@ -2,17 +2,20 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt};
 
 use probe502_common::{LogLine, kind};
 use probe502_core::event::{Event, Fact, Lost, OomReport};
 use probe502_core::units::{Pid, Timestamp};
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, makedev};
 use rustix::io::Errno;
 use zerocopy::FromBytes as _;
 
 /// The stage that [`Lost`] names for records that the kernel log overwrote.
 const STAGE: &str = "log";
+
+/// Its number among the devices (Linux's Documentation/admin-guide/devices.txt).
+const DEVICE: (u32, u32) = (1, 11);
 
 /// How a piece of a line begins, or the whole piece, that names the cgroup whose limit was met.
 const MEMCG: &str = ",oom_memcg=";
@@ -30,11 +33,19 @@ pub struct KernelLog {
 impl KernelLog {
     /// Begins after what was said so far. Needs `CAP_SYSLOG` where `dmesg_restrict` is set.
     pub fn open() -> std::io::Result<Self> {
+        Self::open_at("/dev/kmsg")
+    }
+
+    fn open_at(path: &str) -> std::io::Result<Self> {
         let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
         let mut file = File::options()
             .read(true)
             .custom_flags(nonblocking)
-            .open("/dev/kmsg")?;
+            .open(path)?;
+        // Containers have the console or nothing at all in its place, which would be silent for ever.
+        if file.metadata()?.rdev() != makedev(DEVICE.0, DEVICE.1) {
+            return Err(std::io::Error::other("it is not the kernel's log"));
+        }
         file.seek(SeekFrom::End(0))?;
         Ok(Self {
             file,
@@ -130,6 +141,9 @@ impl Oom {
             self.cgroup = field(kill, "oom_memcg=");
         } else if let Some((_, killed)) = line.split_once("ut of memory: Killed process ") {
             return self.report(line, killed);
+        } else if line.contains("ut of memory: OOM victim ") {
+            // It was leaving by itself: what was told of it is nobody else's.
+            *self = Self::default();
         }
         None
     }
@@ -221,6 +235,26 @@ mod tests {
         ]);
         assert_eq!(told[0].limit_kib, Some(64));
         assert_eq!(told[1].limit_kib, None);
+    }
+
+    #[test]
+    fn a_kill_does_not_inherit_the_limit_of_one_that_was_leaving_by_itself() {
+        let told = reports(&[
+            "memory: usage 1kB, limit 64kB, failcnt 31",
+            "oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/a,task=a",
+            "Memory cgroup out of memory: OOM victim 1 (a) is already exiting. Skip killing the task",
+            "Memory cgroup out of memory: Killed process 2 (b) total-vm:1kB, anon-rss:2kB",
+        ]);
+        assert_eq!((&told[0].cgroup, told[0].limit_kib), (&None, None));
+    }
+
+    #[test]
+    fn another_device_in_its_place_is_not_the_log() {
+        let opened = KernelLog::open_at("/dev/null").map(drop);
+        assert_eq!(
+            opened.unwrap_err().to_string(),
+            "it is not the kernel's log"
+        );
     }
 
     #[test]
