@@ -4,9 +4,10 @@ use crate::attempts::Attempt;
 use crate::body::symptom;
 use crate::joining::{Answer, Joined};
 use crate::memory::Memory;
+use crate::processes::{Ending, Way};
 use crate::silences::is_in_body;
 use crate::units::Timestamp;
-use crate::verdict::Join;
+use crate::verdict::{Join, Kind};
 
 /// Ten minutes in nanoseconds: as long as ends are remembered.
 const HISTORY: u64 = 600_000_000_000;
@@ -46,7 +47,12 @@ fn relevant_since(answer: &Answer, deciding: Option<&Attempt>) -> (Timestamp, Ti
 
 /// What is missing, and how many records of connections are lost that may have shown another attempt.
 #[must_use]
-pub fn complete(answer: &Answer, joined: &Joined, memory: &Memory) -> (Complete, u64) {
+pub fn complete(
+    answer: &Answer,
+    joined: &Joined,
+    ending: Option<&Ending>,
+    memory: &Memory,
+) -> (Complete, u64) {
     let deciding = joined.attempts.last();
     let (history, mut own) = relevant_since(answer, deciding);
     if joined.by == Join::Time {
@@ -55,11 +61,30 @@ pub fn complete(answer: &Answer, joined: &Joined, memory: &Memory) -> (Complete,
     let around = memory.lost_within(own, answer.at);
     let lost = around.max(memory.lasting_lost_within(history, answer.at));
     let late = answer.flow.late || deciding.is_some_and(|attempt| attempt.flow.late);
-    let complete = match (lost, late, memory.missing()) {
+    let missing = memory.missing().iter();
+    let missing: Vec<String> = missing
+        .filter(|hook| may_have_told(hook, answer, joined, ending))
+        .cloned()
+        .collect();
+    let complete = match (lost, late, missing.is_empty()) {
         (1.., _, _) => Complete::Lost(lost),
         (0, true, _) => Complete::Late,
-        (0, false, [_, ..]) => Complete::Missing(memory.missing().to_vec()),
-        (0, false, []) => Complete::Yes,
+        (0, false, false) => Complete::Missing(missing),
+        (0, false, true) => Complete::Yes,
     };
     (complete, around)
+}
+
+/// Whether this hook might have told more of the answer.
+fn may_have_told(hook: &str, answer: &Answer, joined: &Joined, ending: Option<&Ending>) -> bool {
+    match hook {
+        // Which limit was met; the kill itself is another hook's.
+        "log_line" => ending.is_some_and(|ending| matches!(ending.way, Way::Oom(None))),
+        "body_in" | "body_out" | "body_said" => answer.kind == Kind::Silent || answer.cut.is_some(),
+        "unix_ready" | "unix_read" | "unix_written" | "unix_consumed" => {
+            let deciding = joined.attempts.last();
+            joined.by == Join::Time || deciding.is_none_or(|own| own.flow.path.is_some())
+        }
+        _ => true,
+    }
 }

@@ -116,7 +116,7 @@ impl Evidence {
         let (looked, call) = memory.unix.bearing_on(&answer, deciding);
         let former = deciding.and_then(|attempt| former(attempt, looked.as_ref(), memory));
         let ending = ending.or_else(|| former.as_ref()?.ending.clone());
-        let (complete, around) = complete(&answer, &joined, memory);
+        let (complete, around) = complete(&answer, &joined, ending.as_ref(), memory);
         let mut gathered = Self {
             answer,
             joined,
