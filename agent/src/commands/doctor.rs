@@ -17,6 +17,9 @@ pub struct Arguments {
     /// The form of the output
     #[arg(short, long, value_enum, default_value_t = Form::Text)]
     pub output: Form,
+    /// Attach what `--silent` needs, too
+    #[arg(long)]
+    pub silent: bool,
 }
 
 /// Doctor's own forms.
@@ -64,7 +67,7 @@ struct Report {
 
 /// Attaches every hook, says how it went, and lets go again.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let attached = attach();
+    let attached = attach(arguments.silent);
     let blocked = attached
         .as_ref()
         .err()
@@ -118,9 +121,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
-fn attach() -> anyhow::Result<Kernel> {
+fn attach(silent: bool) -> anyhow::Result<Kernel> {
     privilege::check()?;
-    Kernel::attach(&Options::default())
+    Kernel::attach(&Options {
+        silent,
+        ..Options::default()
+    })
 }
 
 fn hook(hook: &Hook) -> Row {

@@ -170,7 +170,7 @@ impl Verdicts {
     fn one(&mut self, cell: Cell, outcome: &Outcome) -> Judged {
         let told = self.take(outcome);
         let truth = cell.fault.truth_behind(cell.kind);
-        let failed = outcome.status >= Some(500);
+        let failed = outcome.status >= Some(500) || truth.is_cut() && outcome.status.is_none();
         let seen = told.first().cloned();
         let mark = match (&seen, outcome.status) {
             _ if told.len() > 1 => Mark::Spurious,
@@ -228,7 +228,7 @@ fn mark(seen: &Seen, outcome: &Outcome, truth: super::Truth) -> Mark {
         Mark::Unknown
     } else if truth.causes.contains(&seen.field("/cause"))
         && truth.symptoms.contains(&seen.field("/symptom"))
-        && status == outcome.status.map(u64::from)
+        && (truth.is_cut() || status == outcome.status.map(u64::from))
     {
         Mark::Right
     } else {

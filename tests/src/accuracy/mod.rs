@@ -26,6 +26,17 @@ pub struct Truth {
     pub because: &'static str,
 }
 
+impl Truth {
+    /// Whether an answer breaks off within its body, which has no failed status.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.symptoms.contains(&CUT)
+    }
+}
+
+/// The symptom of that.
+const CUT: &str = "truncated";
+
 /// One cause, and the symptoms that can go with it.
 #[must_use]
 pub const fn truth(causes: &'static [&'static str], symptoms: &'static [&'static str]) -> Truth {

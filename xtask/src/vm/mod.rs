@@ -41,6 +41,7 @@ const FAULTS: &[&str] = &[
     "killed-by-master",
     "closes-without-answer",
     "partial-header",
+    "body-cut",
     "resets-by-linger",
     "resets-unread-body",
     "post-meets-fin",

@@ -9,7 +9,16 @@ use crate::accuracy::{Fault, Truth, truth};
 use crate::running::signal;
 
 const MID_HEADER: Truth = truth(&["app.closed-mid-header"], ENDED);
+const CUT: Truth = truth(&["app.closed-mid-body"], &["truncated"]);
 const STALLED: Truth = truth(&["app.stalled"], SILENCE);
+
+/// What only `--silent` tells, which the matrix does not ask for.
+pub(super) const IN_A_GUEST: &[Fault] = &[
+    Fault::new("body-cut", CUT, |luck, _| asked(luck, "cut-close")),
+    Fault::new("body-cut-behind-a-long-header", CUT, |luck, _| {
+        asked(luck, "cut-long-header")
+    }),
+];
 
 pub(super) const FAULTS: &[Fault] = &[
     Fault::new(

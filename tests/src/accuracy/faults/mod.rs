@@ -45,8 +45,11 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         relayed::FAULTS,
     ];
     let is_guest = std::env::var_os(GUEST).is_some();
-    let of_guests = is_guest.then_some(process::IN_A_GUEST);
-    topics.into_iter().chain(of_guests).flatten()
+    let of_guests = is_guest.then_some([process::IN_A_GUEST, app::IN_A_GUEST]);
+    topics
+        .into_iter()
+        .chain(of_guests.into_iter().flatten())
+        .flatten()
 }
 
 /// `faulty.py` at a port of chance, with these options.

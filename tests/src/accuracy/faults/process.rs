@@ -107,7 +107,7 @@ pub(super) const FAULTS: &[Fault] = &[
 ];
 
 /// What takes a whole host's memory: only where that is a guest's (`cargo xtask vm`).
-pub const IN_A_GUEST: &[Fault] = &[Fault::new(
+pub(super) const IN_A_GUEST: &[Fault] = &[Fault::new(
     "oom-of-the-host",
     truth(&["process.oom.host"], ENDED),
     |luck, _| oom_of_the_host(luck),
