@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::attempts::Attempt;
 use crate::body;
-use crate::http;
 use crate::joining::Answer;
 use crate::units::Timestamp;
 use crate::verdict::Symptom;
@@ -77,34 +76,39 @@ fn is_prompt(answer: &Answer, attempt: &Attempt, begun: Duration) -> bool {
 /// Whether an attempt lies within the request: begun after it arrived, ended by `until`.
 #[must_use]
 pub fn fits(answer: &Answer, attempt: &Attempt, until: Timestamp) -> bool {
-    let arrived = arrival(answer);
-    let status_fits = attempt.relayed.is_none_or(|status| status == answer.status);
+    attempt.at <= until
+        && attempt.relayed.is_none_or(|status| status == answer.status)
+        && is_within(answer, attempt)
+        && may_be_meant(answer, attempt)
+        && looks_so(answer, attempt)
+}
+
+/// Whether an attempt began after the request came, and failed before its answer left.
+fn is_within(answer: &Answer, attempt: &Attempt) -> bool {
     // Where the kernel says that nobody was turned to since the request came, a check just before it is none.
     let slack = if answer.is_untried() {
         Duration::ZERO
     } else {
         SLACK
     };
-    let after = match (arrived, attempt.began()) {
+    let began = attempt.began();
+    let after = match (arrival(answer), began) {
         (Some(arrived), Some(began)) => began.plus(slack) >= arrived,
         (Some(arrived), None) => attempt.at.plus(slack) >= arrived,
         (None, _) => answer.at.since(attempt.at) <= AT_ONCE,
     };
-    let begun = attempt.began().is_none_or(|began| began <= answer.at);
     // What is let go of after the answer began before it, and failed before it.
-    let failed = attempt.at <= answer.at || failed_by(attempt, answer.at) || waits(answer, attempt);
-    let meant = !attempt.is_glimpse() || answer.at.since(attempt.at) <= AT_ONCE;
+    let failed =
+        || attempt.at <= answer.at || failed_by(attempt, answer.at) || waits(answer, attempt);
+    after && began.is_none_or(|began| began <= answer.at) && failed()
+}
+
+fn may_be_meant(answer: &Answer, attempt: &Attempt) -> bool {
+    let is_of_now = !attempt.is_glimpse() || answer.at.since(attempt.at) <= AT_ONCE;
     // A health check is no request's, however long one waits in a queue.
-    let meant = meant && (!attempt.was_greeted() || is_prompt(answer, attempt, BEGUN));
+    let is_no_check = !attempt.was_greeted() || is_prompt(answer, attempt, BEGUN);
     // An answer that broke off is one that an upstream broke off.
-    let meant = meant && (answer.cut.is_none() || body::broke(&attempt.flow));
-    meant
-        && looks_so(answer, attempt)
-        && status_fits
-        && after
-        && begun
-        && attempt.at <= until
-        && failed
+    is_of_now && is_no_check && (answer.cut.is_none() || body::broke(&attempt.flow))
 }
 
 /// Whether the answer looks as its process words what happened to the attempt. A handshake that failed is
@@ -157,13 +161,10 @@ fn failed_by(attempt: &Attempt, moment: Timestamp) -> bool {
         || failed && attempt.at.since(moment) <= AT_ONCE
 }
 
-/// When the request arrived, where what was heard last is a request: a body that came after
-/// `100 Continue` tells nothing of it.
+/// When the request arrived, where what was heard last is a request.
 #[must_use]
-pub fn arrival(answer: &Answer) -> Option<Timestamp> {
-    let seen = answer.flow.heard_head.0.is_empty()
-        || http::request_line(&answer.flow.heard_head).is_some();
-    answer.flow.heard_at.filter(|at| seen && *at <= answer.at)
+pub const fn arrival(answer: &Answer) -> Option<Timestamp> {
+    answer.request.arrived
 }
 
 /// Where nothing went wrong up to the header's end, only an answer that broke off tells of more.

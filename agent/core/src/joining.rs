@@ -2,60 +2,21 @@
 
 use std::time::Duration;
 
+pub use crate::answer::Answer;
 use crate::attempts::{Attempt, Attempts};
-use crate::event::{Flow, Task};
 use crate::fitting::{AT_ONCE, Line, SLACK, counts, fits, follows, is_all, is_near, line};
-use crate::habits::Manner;
 use crate::letting_go::{is_next_by_order, let_go_next};
-use crate::own_page::{Want, Word};
-use crate::shapes::Shape;
 use crate::sharing::{remember, shared};
 use crate::tries::before;
 use crate::twins::may_be;
 use crate::units::Timestamp;
-use crate::unix::Target;
-use crate::verdict::{Cut, Join, Kind};
+use crate::verdict::{Join, Kind};
 
 /// The same for an attempt that surely failed: a busy host may take the processor from the thread
 /// between the two (16 ms were seen), and within the request nothing else explains the answer.
 const HELD_UP: Duration = Duration::from_millis(200);
 /// Attempts that are compared, where several fit.
 const RIVALS: usize = 16;
-
-/// A failed answer, with what joining needs of it.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// When it left.
-    pub at: Timestamp,
-    /// Who sent it.
-    pub task: Task,
-    /// The connection that it left on.
-    pub flow: Box<Flow>,
-    /// What the client got.
-    pub kind: Kind,
-    /// Its status; 0 where there was none.
-    pub status: u16,
-    /// It broke off within its body.
-    pub cut: Option<Cut>,
-    /// What was asked, to be compared.
-    pub asked: Option<u64>,
-    /// How it looks.
-    pub shape: Shape,
-    /// The same thread's answer before this one.
-    pub before: Option<Timestamp>,
-    /// The same thread gave another since.
-    pub is_followed: bool,
-    /// What failed behind other doors of its process, and never behind this one.
-    pub elsewhere: Vec<Target>,
-    /// How its process goes about it.
-    pub manner: Manner,
-    /// The kernel told what the thread had let go of just before it answered.
-    pub ordered: bool,
-    /// Whether it is the page that its gateway has for want of a server.
-    pub wants_server: Want,
-    /// What its page says of a dial.
-    pub word: Option<Word>,
-}
 
 /// The attempts of one answer.
 #[derive(Clone, Debug)]
@@ -142,7 +103,7 @@ pub fn join_at_once(answer: &Answer, attempts: &mut Attempts) -> Option<Joined> 
         }
     };
     // Where the thread was not swift, order alone decides only between attempts that failed alike.
-    let own = find(answer, attempts, number);
+    let own = attempts.unspent(answer.task.pid, number);
     let swift = own.is_some_and(|own| answer.at.since(own.at) <= SLACK);
     let rivalled = by == Join::TaskOrder && !swift && has_rival(answer, attempts, number);
     let choice = (number, by, ambiguous || rivalled);
@@ -165,7 +126,7 @@ fn held_up(answer: &Answer, own: &Attempt) -> bool {
 }
 
 fn has_rival(answer: &Answer, attempts: &Attempts, number: u64) -> bool {
-    let Some(own) = find(answer, attempts, number) else {
+    let Some(own) = attempts.unspent(answer.task.pid, number) else {
         return false;
     };
     line(answer, own) != Line::Same
@@ -189,8 +150,8 @@ fn rivals<'a>(
         other.number != own.number
             && (!stays || other.tid == own.tid)
             && (same == Line::Same || !lined && same == Line::Unseen)
-            && fits(answer, other, until)
             && counts(answer, other)
+            && fits(answer, other, until)
             && !follows(other, own)
             && !follows(own, other)
     };
@@ -246,7 +207,7 @@ pub fn join_late(answer: &Answer, attempts: &mut Attempts, now: Timestamp) -> Op
         .of(answer.task.pid)
         .filter(|attempt| {
             let other = line(answer, attempt) == Line::Differs;
-            fits(answer, attempt, now) && is_near(answer, attempt) && !attempt.is_weak() && !other
+            !other && !attempt.is_weak() && fits(answer, attempt, now) && is_near(answer, attempt)
         })
         .collect();
     // The one that began first: a later answer's window may still hold the others.
@@ -304,7 +265,7 @@ fn by_line<'a>(
     until: Timestamp,
 ) -> Option<(&'a Attempt, bool)> {
     let same = |one: &&Attempt| {
-        line(answer, one) == Line::Same && fits(answer, one, until) && counts(answer, one)
+        line(answer, one) == Line::Same && counts(answer, one) && fits(answer, one, until)
     };
     let all = attempts.of(answer.task.pid).filter(same);
     let mut all: Vec<&Attempt> = all.filter(|one| may_be(answer, one, attempts)).collect();
@@ -330,12 +291,6 @@ fn by_line<'a>(
         }
     }
     Some((last, ambiguous))
-}
-
-fn find<'a>(answer: &Answer, attempts: &'a Attempts, number: u64) -> Option<&'a Attempt> {
-    attempts
-        .of(answer.task.pid)
-        .find(|attempt| attempt.number == number)
 }
 
 /// Takes the deciding attempt and the tries of the same request before it.

@@ -3,7 +3,9 @@
 
 mod alive;
 mod amounts;
+mod answer;
 pub mod asking;
+mod attempt;
 mod attempts;
 mod body;
 pub mod cause;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::answer::Request;
 use crate::attempts::{Attempt, Attempts, is_http};
 use crate::diagnose::diagnose;
 use crate::event::{Flow, Task};
@@ -248,11 +249,12 @@ pub fn as_answer(attempt: &Attempt, task: Task) -> Answer {
     Answer {
         at: attempt.at,
         task,
-        flow,
         kind: Kind::Answer,
         status: attempt.relayed.unwrap_or_default(),
         cut: None,
         asked: attempt.asked,
+        request: Request::of(&flow, attempt.at),
+        flow,
         shape: Shape::of(0, &Head::default()),
         before: None,
         is_followed: false,

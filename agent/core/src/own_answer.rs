@@ -9,7 +9,6 @@ use crate::attempts::{Attempt, Attempts};
 use crate::event::Task;
 use crate::fitting::arrival;
 use crate::framing::Framing;
-use crate::http::request_line;
 use crate::joining::Answer;
 use crate::listeners::Open;
 use crate::memory::{FAILURES, Memory};
@@ -72,8 +71,7 @@ impl Answer {
     /// Besides, since its request came no thread of its process said anything to an upstream.
     #[must_use]
     pub fn is_unasked(&self) -> bool {
-        let is_seen = request_line(&self.flow.heard_head).is_some();
-        self.is_at_once() && is_seen && self.flow.marks.unasked && !self.flow.continued
+        self.is_at_once() && self.request.is_seen && self.flow.marks.unasked && !self.flow.continued
     }
 
     /// Nor did one make a socket.

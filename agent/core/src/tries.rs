@@ -19,9 +19,9 @@ pub fn before(answer: &Answer, attempts: &Attempts, next: &Attempt) -> Option<(u
         attempt.number != next.number
             && !attempt.claimed
             && attempt.at <= began.plus(Duration::from_micros(50))
-            && fits(answer, attempt, answer.at)
             && !attempt.is_weak()
             && belongs(answer, attempt, next, began.since(attempt.at))
+            && fits(answer, attempt, answer.at)
     };
     let own = attempts.of(answer.task.pid).filter(earlier);
     let last = own.max_by_key(|attempt| attempt.at)?;

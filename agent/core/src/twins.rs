@@ -116,10 +116,10 @@ pub fn contest(evidence: &mut Evidence, attempts: &Attempts, now: Timestamp) {
     };
     let may_be_its = |other: &&Attempt| {
         line(answer, other) != Line::Differs
-            && is_other(other)
-            && fits(answer, other, now)
-            && may_be(answer, other, attempts)
             && !other.is_weak()
+            && fits(answer, other, now)
+            && is_other(other)
+            && may_be(answer, other, attempts)
     };
     let pid = answer.task.pid;
     let all = attempts.of(pid).chain(attempts.twins.taken(pid));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Correlator, Waiting};
+use crate::answer::Request;
 use crate::asking::Wish;
 use crate::body;
 use crate::connections::names_of_accepted;
@@ -34,6 +35,7 @@ impl Correlator {
             status,
             cut,
             asked: http::asked(&flow.heard_head),
+            request: Request::of(&flow, at),
             shape: Shape::of(status, said),
             is_followed: false,
             elsewhere: Vec::new(),
