@@ -51,7 +51,18 @@ pub struct Attempt {
 struct Seen {
     symptom: Symptom,
     weak: bool,
+    began: Option<Timestamp>,
+    greeted: bool,
+    glimpse: bool,
 }
+
+const NOTHING: Seen = Seen {
+    symptom: Symptom::NoAttempt,
+    weak: false,
+    began: None,
+    greeted: false,
+    glimpse: false,
+};
 
 impl Attempt {
     /// One that nobody has claimed yet.
@@ -62,10 +73,6 @@ impl Attempt {
         flow: Box<Flow>,
         relayed: Option<u16>,
     ) -> Self {
-        let seen = Seen {
-            symptom: Symptom::NoAttempt,
-            weak: false,
-        };
         let mut attempt = Self {
             number,
             at,
@@ -75,7 +82,7 @@ impl Attempt {
             flow,
             relayed,
             claimed: false,
-            seen,
+            seen: NOTHING,
         };
         attempt.read();
         attempt
@@ -88,20 +95,24 @@ impl Attempt {
     }
 
     fn read(&mut self) {
+        let flow = &self.flow;
         self.seen = Seen {
             symptom: self.saw(),
             weak: self.went_well(),
+            began: if flow.said > 0 {
+                flow.said_at
+            } else {
+                flow.opened_at
+            },
+            greeted: flow.established && flow.said == 0 && flow.heard_bytes > 0,
+            glimpse: self.relayed.is_none() && is_glimpse(flow),
         };
     }
 
     /// When this request began on it: a pooled connection is older than the request.
     #[must_use]
-    pub fn began(&self) -> Option<Timestamp> {
-        if self.flow.said > 0 {
-            self.flow.said_at
-        } else {
-            self.flow.opened_at
-        }
+    pub const fn began(&self) -> Option<Timestamp> {
+        self.seen.began
     }
 
     /// Whether the connection had served a request before.
@@ -119,8 +130,8 @@ impl Attempt {
     /// Whether the upstream spoke first, and the gateway hung up before it asked: as Go does with what
     /// it did not ask for, and as a health check does.
     #[must_use]
-    pub fn was_greeted(&self) -> bool {
-        self.flow.established && self.flow.said == 0 && self.flow.heard_bytes > 0
+    pub const fn was_greeted(&self) -> bool {
+        self.seen.greeted
     }
 
     /// Whether it looks as if nothing went wrong: it counts only where nothing else explains.
@@ -200,8 +211,8 @@ impl Attempt {
     /// Whether it still waits for an answer, as one moment showed: it explains what its gateway
     /// answered at that moment, and nothing later.
     #[must_use]
-    pub fn is_glimpse(&self) -> bool {
-        self.relayed.is_none() && is_glimpse(&self.flow)
+    pub const fn is_glimpse(&self) -> bool {
+        self.seen.glimpse
     }
 
     /// Whether two attempts failed alike, so that taking one for the other misleads nobody.

@@ -1,6 +1,8 @@
 //! Events in, verdicts out: answers wait their grace here, then are joined and judged.
 
 mod recall;
+#[cfg(test)]
+mod tests;
 mod tracked;
 mod unix;
 

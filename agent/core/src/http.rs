@@ -4,6 +4,12 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use crate::units::Head;
 
+#[cfg(test)]
+thread_local! {
+    /// Heads that were read: what the work for an answer is counted in.
+    pub static READ: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// A request's first line and `Host`, as they were sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestLine<'a> {
@@ -26,6 +32,8 @@ impl RequestLine<'_> {
 /// The request that a message begins with, if it is one.
 #[must_use]
 pub fn request_line(head: &Head) -> Option<RequestLine<'_>> {
+    #[cfg(test)]
+    READ.set(READ.get() + 1);
     let text = valid_prefix(&head.0);
     let mut words = text.split("\r\n").next()?.split(' ');
     let (method, target) = (words.next()?, words.next()?);
@@ -82,6 +90,8 @@ pub fn fault(head: &Head) -> Option<String> {
     if head.0.is_empty() {
         return None;
     }
+    #[cfg(test)]
+    READ.set(READ.get() + 1);
     if let Some(fault) = status_line_fault(&head.0) {
         return Some(fault);
     }
