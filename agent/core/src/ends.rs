@@ -8,12 +8,15 @@ use crate::verdict::Cut;
 /// Which end it is; a connection older than the agent shows it by who asked.
 #[must_use]
 pub fn role(flow: &Flow) -> Role {
+    if flow.role != Role::Unknown {
+        return flow.role;
+    }
     let asked = http::request_line(&flow.said_head).is_some();
     let served = http::request_line(&flow.heard_head).is_some();
-    match (flow.role, asked, served) {
-        (Role::Unknown, true, false) => Role::Dialled,
-        (Role::Unknown, false, true) => Role::Accepted,
-        (role, _, _) => role,
+    match (asked, served) {
+        (true, false) => Role::Dialled,
+        (false, true) => Role::Accepted,
+        (_, _) => Role::Unknown,
     }
 }
 

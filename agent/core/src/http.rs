@@ -10,55 +10,76 @@ thread_local! {
     pub static READ: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// A request's first line and `Host`, as they were sent.
+/// A request's first line, as it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestLine<'a> {
     /// `GET`.
     pub method: &'a str,
     /// With its query string.
     pub target: &'a str,
-    /// The `Host` header, where it was among the first bytes.
-    pub host: Option<&'a str>,
+    head: &'a [u8],
 }
 
-impl RequestLine<'_> {
+impl<'a> RequestLine<'a> {
     /// The target without its query string.
     #[must_use]
-    pub fn path(&self) -> &str {
+    pub fn path(&self) -> &'a str {
         self.target.split(['?', '#']).next().unwrap_or_default()
+    }
+
+    /// The `Host` header, where it was among the first bytes.
+    #[must_use]
+    pub fn host(&self) -> Option<&'a str> {
+        field(valid_prefix(self.head), "host")
     }
 }
 
 /// The request that a message begins with, if it is one.
 #[must_use]
 pub fn request_line(head: &Head) -> Option<RequestLine<'_>> {
+    request(&head.0)
+}
+
+/// The same of bytes. Most messages are read several times: only the line is looked at.
+#[must_use]
+pub fn request(head: &[u8]) -> Option<RequestLine<'_>> {
     #[cfg(test)]
     READ.set(READ.get() + 1);
-    let text = valid_prefix(&head.0);
-    let mut words = text.split("\r\n").next()?.split(' ');
+    let mut words = valid_prefix(first_line(head)).split(' ');
     let (method, target) = (words.next()?, words.next()?);
     let named = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
     let versioned = words
         .next()
         .is_some_and(|version| version.starts_with("HTTP/1"));
     let is_request = named && versioned && !target.is_empty() && method.len() <= 20;
-    let host = field(text, "host");
     is_request.then_some(RequestLine {
         method,
         target,
-        host,
+        head,
     })
+}
+
+fn line_end(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(2).position(|two| two == b"\r\n")
+}
+
+fn first_line(bytes: &[u8]) -> &[u8] {
+    line_end(bytes).map_or(bytes, |end| &bytes[..end])
 }
 
 /// The value of a head's first field of that name.
 #[must_use]
 pub fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    let fields = head
-        .split("\r\n")
-        .skip(1)
-        .filter_map(|line| line.split_once(':'));
-    let mut its = fields.filter(|(own, _)| own.eq_ignore_ascii_case(name));
-    its.next().map(|(_, value)| value.trim())
+    let mut rest = head;
+    while let Some(end) = line_end(rest.as_bytes()) {
+        rest = &rest[end + 2..];
+        let line = first_line(rest.as_bytes());
+        let (own, value) = line.split_at_checked(name.len()).unwrap_or_default();
+        if value.first() == Some(&b':') && own.eq_ignore_ascii_case(name.as_bytes()) {
+            return Some(rest[name.len() + 1..line.len()].trim());
+        }
+    }
+    None
 }
 
 /// The status of an answer.
@@ -209,7 +230,7 @@ mod tests {
         let head = head("POST /a?b=c HTTP/1.1\r\nAccept: */*\r\nhost:  x:80\r\n\r\n");
         let line = request_line(&head).unwrap();
         assert_eq!(
-            (line.method, line.target, line.host),
+            (line.method, line.target, line.host()),
             ("POST", "/a?b=c", Some("x:80"))
         );
         assert_eq!(line.path(), "/a");

@@ -13,14 +13,13 @@ const GREETING: usize = 16;
 /// names of the fields behind it; the headers of TLS records; of anything else the first bytes.
 #[must_use]
 pub fn redact(bytes: &[u8]) -> Head {
-    let head = Head(bytes.to_vec());
-    if let Some(line) = http::request_line(&head) {
+    if let Some(line) = http::request(bytes) {
         return Head(request(&line));
     }
     // A target longer than the head is still the target's beginning.
     if bytes.len() == HEAD && !bytes.contains(&b'\n') {
-        let completed = Head([bytes, b" HTTP/1".as_slice()].concat());
-        if let Some(line) = http::request_line(&completed) {
+        let completed = [bytes, b" HTTP/1".as_slice()].concat();
+        if let Some(line) = http::request(&completed) {
             return Head(request(&line));
         }
     }
@@ -34,17 +33,19 @@ pub fn redact(bytes: &[u8]) -> Head {
 }
 
 fn request(line: &http::RequestLine<'_>) -> Vec<u8> {
-    let path = line.path();
+    let (path, host) = (line.path(), line.host());
     let query = &line.target[path.len()..];
-    let mut kept = format!("{} {path}", line.method);
+    let mut kept = Vec::with_capacity(64 + path.len() + host.map_or(0, str::len));
+    let mut keep = |words: &[&str]| words.iter().for_each(|word| kept.extend(word.as_bytes()));
+    keep(&[line.method, " ", path]);
     if !query.is_empty() {
-        kept.push_str(&format!("?{:016x}", fingerprint(query.as_bytes())));
+        keep(&[&format!("?{:016x}", fingerprint(query.as_bytes()))]);
     }
-    kept.push_str(" HTTP/1\r\n");
-    if let Some(host) = line.host {
-        kept.push_str(&format!("Host: {host}\r\n"));
+    keep(&[" HTTP/1\r\n"]);
+    if let Some(host) = host {
+        keep(&["Host: ", host, "\r\n"]);
     }
-    kept.into_bytes()
+    kept
 }
 
 /// The status line and each field's name; values become `x`, except what framing rests on and Squid's

@@ -82,7 +82,9 @@ fn request(answer: &Answer) -> Request {
     Request {
         method: line.as_ref().map(|line| line.method.to_owned()),
         path: line.as_ref().map(|line| line.path().to_owned()),
-        host: line.as_ref().and_then(|line| line.host.map(str::to_owned)),
+        host: line
+            .as_ref()
+            .and_then(|line| line.host().map(str::to_owned)),
         outstanding_ms: arrival(answer).map(|arrived| answer.at.millis_from(arrived)),
     }
 }
