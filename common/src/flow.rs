@@ -41,7 +41,8 @@ pub struct Socket {
     pub peer_isn: u32,
     /// Segments that were sent again (`tcp_sock.total_retrans`).
     pub retransmits: u32,
-    /// Bytes that were sent and not acknowledged at the end; a SYN counts as one.
+    /// Bytes that were sent and not acknowledged at the end; a SYN counts as one. Of an accepted end, what waits to
+    /// be sent counts too.
     pub unacked: u32,
     /// Bytes received and never read by the holder, at the end.
     pub unread: u32,

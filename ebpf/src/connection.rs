@@ -235,7 +235,12 @@ impl Connection {
             self.peer_isn = tcp.first_received().wrapping_sub(1);
         }
         self.retransmits = tcp.retransmits();
-        self.unacked = tcp.unacked();
+        // Whoever takes nothing lets even the sending wait.
+        self.unacked = if self.role == role::ACCEPTED {
+            tcp.untaken()
+        } else {
+            tcp.unacked()
+        };
     }
 
     /// A message begins after this much silence.

@@ -303,6 +303,12 @@ impl TcpSock {
         next.wrapping_sub(self.acked())
     }
 
+    /// Bytes that were written and not acknowledged, sent or not.
+    #[inline(always)]
+    pub fn untaken(self) -> u32 {
+        self.written().wrapping_sub(self.acked())
+    }
+
     /// Segments that were sent again.
     #[inline(always)]
     pub fn retransmits(self) -> u32 {

@@ -11,6 +11,8 @@ use probe502_tests::gateways::{Gateway, Kind};
 use probe502_tests::schema;
 use probe502_tests::skip::say;
 use probe502_tests::upstream::Upstream;
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustix::net::{AddressFamily, SocketType, connect, socket};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -254,4 +256,33 @@ fn whole_answers_and_clients_that_leave_have_none() -> Result<()> {
     let told = report.verdicts.len();
     ensure!(told == 2, "{told} verdicts: {}", report.output);
     Ok(())
+}
+
+/// A client whose window is shut leaves what its gateway writes unsent, and unacknowledged is nothing: then its
+/// own timer may have been the one that struck.
+#[test]
+fn a_stall_is_not_claimed_where_the_client_took_nothing() -> Result<()> {
+    if Kind::Nginx.is_missing() {
+        return Ok(());
+    }
+    let upstream = Upstream::faulty(&[])?;
+    let gateway = Gateway::before(Kind::Nginx, &upstream.addr)?;
+    let agent = Agent::watch(&["--silent"])?;
+    let path = path("cut-stall-late");
+    let mut client = narrow(gateway.addr)?;
+    write!(client, "GET {path} HTTP/1.1\r\nHost: shop.test\r\n\r\n")?;
+    let seen = agent.verdict(SOON, |seen| seen.field("/request/path") == path);
+    let Some(seen) = seen else {
+        bail!("no verdict: {}", agent.messages());
+    };
+    ensure!(seen.field("/confidence") == "unknown", "{}", seen.line);
+    agent.finish().map(drop)
+}
+
+/// With the least room for what it does not read (socket(7), `SO_RCVBUF`).
+fn narrow(gateway: SocketAddr) -> Result<TcpStream> {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    set_socket_recv_buffer_size(&socket, 1)?;
+    connect(&socket, &gateway)?;
+    Ok(socket.into())
 }

@@ -64,6 +64,12 @@ def cut_stall(exchange):
     time.sleep(10)
 
 
+def cut_stall_late(exchange):
+    """More than a gateway's smallest buffer, so that it is passed on."""
+    begin(exchange, b"Content-Length: %d\r\n" % (5 * WHOLE), 5 * PART)
+    time.sleep(10)
+
+
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 CHUNK = b"%x\r\n" % len(PART) + PART + b"\r\n"
 
@@ -146,7 +152,7 @@ def whole_slowly(exchange):
 
 
 BODIES = {function.__name__.replace("_", "-"): function for function in (
-    cut_close, cut_at_once, cut_long_header, cut_reset, cut_segv, cut_exit, cut_killed, cut_stall, cut_chunked,
-    cut_chunked_segv, cut_in_chunk, whole_length, whole_and_close, whole_chunked, whole_trailers, whole_until_end, whole_to_head,
+    cut_close, cut_at_once, cut_long_header, cut_reset, cut_segv, cut_exit, cut_killed, cut_stall, cut_stall_late,
+    cut_chunked, cut_chunked_segv, cut_in_chunk, whole_length, whole_and_close, whole_chunked, whole_trailers, whole_until_end, whole_to_head,
     whole_not_modified, whole_upgraded, whole_slowly,
 )}
