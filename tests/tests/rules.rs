@@ -1,6 +1,7 @@
 //! The rules for Prometheus and the dashboards over it: by Prometheus' own tools, and in a Prometheus
 //! that scrapes an agent.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
@@ -144,4 +145,62 @@ fn prometheus_takes_the_metrics_and_every_rule_and_panel_evaluates() -> Result<(
     let page = folder.path("metrics");
     std::fs::write(&page, daemon.page("/metrics")?)?;
     promtool(&["check", "metrics"], std::fs::File::open(page)?.into())
+}
+
+/// A YAML file as Python's parser reads it.
+fn yaml(path: &Path) -> Result<Value> {
+    let mut python = Command::new("python3");
+    python.args([
+        "-c",
+        "import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)",
+    ]);
+    let output = python.arg(path).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}: {said}", path.display());
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+#[test]
+fn grafana_finds_the_dashboards_and_their_source_where_the_files_say() -> Result<()> {
+    let folder = project().join("dashboards/provisioning");
+    for (file, kind) in [
+        ("dashboards.yml", "dashboards"),
+        ("datasources.yml", "datasources"),
+    ] {
+        let text = std::fs::read_to_string(folder.join(file))?;
+        let place = format!("# Grafana: /etc/grafana/provisioning/{kind}/probe502.yml\n");
+        ensure!(
+            text.starts_with(&place),
+            "{file} does not say where it goes"
+        );
+        ensure!(
+            yaml(&folder.join(file))?["apiVersion"] == 1,
+            "{file}: another form"
+        );
+    }
+    let provided = yaml(&folder.join("dashboards.yml"))?;
+    let provided: Vec<&Value> = items(&provided, "providers").collect();
+    ensure!(
+        provided.len() == 1 && provided[0]["type"] == "file",
+        "{provided:?}"
+    );
+    let place = provided[0]["options"]["path"].as_str();
+    ensure!(
+        place.is_some_and(|place| Path::new(place).is_absolute()),
+        "{place:?}"
+    );
+    let sources = yaml(&folder.join("datasources.yml"))?;
+    let sources: Vec<&Value> = items(&sources, "datasources").collect();
+    ensure!(
+        sources.len() == 1 && sources[0]["isDefault"] == true,
+        "{sources:?}"
+    );
+    for (name, dashboard) in dashboards()? {
+        let variable = &dashboard["templating"]["list"][0];
+        ensure!(
+            variable["query"] == sources[0]["type"],
+            "{name} asks for another kind of source than is provided"
+        );
+    }
+    Ok(())
 }

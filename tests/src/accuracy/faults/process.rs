@@ -128,7 +128,7 @@ fn oom(luck: &mut Luck) -> Result<Cast> {
 /// What is left of the host's memory: the upstream takes it while the gateway waits.
 const SPARED: usize = 48 << 20;
 /// A processor that is emulated looks for memory to free for seconds before it kills.
-const LOOKED: Duration = Duration::from_secs(15);
+const LOOKED: Duration = Duration::from_secs(25);
 
 fn oom_of_the_host(luck: &mut Luck) -> Result<Cast> {
     let upstream = faulty(luck, &[])?;
