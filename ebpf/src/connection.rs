@@ -237,7 +237,7 @@ impl Connection {
         self.retransmits = tcp.retransmits();
         // Whoever takes nothing lets even the sending wait.
         self.unacked = if self.role == role::ACCEPTED {
-            tcp.untaken()
+            tcp.written().wrapping_sub(tcp.acked())
         } else {
             tcp.unacked()
         };

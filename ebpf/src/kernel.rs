@@ -303,12 +303,6 @@ impl TcpSock {
         next.wrapping_sub(self.acked())
     }
 
-    /// Bytes that were written and not acknowledged, sent or not.
-    #[inline(always)]
-    pub fn untaken(self) -> u32 {
-        self.written().wrapping_sub(self.acked())
-    }
-
     /// Segments that were sent again.
     #[inline(always)]
     pub fn retransmits(self) -> u32 {
@@ -317,7 +311,7 @@ impl TcpSock {
 
     /// The first sequence number that was not acknowledged.
     #[inline(always)]
-    fn acked(self) -> u32 {
+    pub fn acked(self) -> u32 {
         self.0.load(layout!(tcp_snd_una)).unwrap_or(0)
     }
 
