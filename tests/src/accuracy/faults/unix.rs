@@ -224,7 +224,7 @@ fn denied() -> Result<Cast> {
         let _alive = (&folder, &upstream);
         meet(door)?;
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600))?;
-        door.get("/denied")
+        door.get("/not-permitted")
     }))
 }
 
