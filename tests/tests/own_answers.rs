@@ -177,6 +177,36 @@ fn refuses_beside_the_dead(kind: Kind) -> Result<()> {
     watch.end().map(drop)
 }
 
+/// Its checks of dead servers fall within requests that a rule refuses: those dials are not the requests'.
+fn checks_amid_requests(kind: Kind) -> Result<()> {
+    if kind.is_missing() {
+        return Ok(());
+    }
+    let upstream = Upstream::faulty(&[])?;
+    let alive = || Server::Tcp(upstream.addr.clone());
+    let site = Site::on(HOST, vec![alive(), alive()])?;
+    let mut watch = Watch::on(site.addr.port(), &STATUSES)?;
+    let plan = Plan {
+        sites: vec![site, Site::on(HOST, vec![dead()?, dead()?])?],
+        checks: Some(Duration::from_millis(50)),
+        ..Plan::default()
+    };
+    let gateway = Gateway::start(kind, &plan)?;
+    until_nobody_is_left(&gateway)?;
+    std::thread::sleep(TWO_ROUNDS);
+    let unknown = ["unknown.unexplained", LOST];
+    for _ in 0..150 {
+        let answer = gateway.get(&format!("/denied/{}", next_id()))?;
+        watch.expect_one_of(&answer, &unknown, Sure::Unknown);
+    }
+    watch.end().map(drop)
+}
+
+#[test]
+fn checks_of_haproxy_are_no_requests_dials() -> Result<()> {
+    checks_amid_requests(Kind::Haproxy)
+}
+
 #[test]
 fn a_refusal_of_haproxy_is_not_for_want_of_a_server() -> Result<()> {
     refuses_beside_the_dead(Kind::Haproxy)

@@ -6,10 +6,11 @@ use std::time::Duration;
 use crate::attempts::{Attempt, Attempts};
 use crate::diagnose::diagnose;
 use crate::evidence::{Evidence, Failure};
+use crate::fitting::{SLACK, arrival};
 use crate::joining::{Answer, Joined};
 use crate::memory::Memory;
 use crate::near::as_answer;
-use crate::own_answer::{is_at_its_door, is_known};
+use crate::own_answer::{MARKED_DOWN, is_at_its_door, is_known};
 use crate::own_page::{Want, Word};
 use crate::units::Timestamp;
 use crate::unix::Target;
@@ -27,6 +28,10 @@ pub fn before(answer: &Answer, attempts: &Attempts, memory: &Memory) -> Vec<Fail
     if answer.wants_server == Want::No || !answer.is_unasked() || !is_at_its_door(answer, memory) {
         return Vec::new();
     }
+    // It may as well have been dialled for the request.
+    if !answer.checks.is_empty() {
+        return Vec::new();
+    }
     let failing = failing(answer, attempts);
     // Who has one page for want of a server and for what a rule refuses: anyone alive may be its server.
     let is_sure = || is_nobody_alive(answer, &failing, memory);
@@ -40,6 +45,49 @@ pub fn before(answer: &Answer, attempts: &Attempts, memory: &Memory) -> Vec<Fail
     last.into_iter()
         .map(|attempt| failure(answer, attempt, memory))
         .collect()
+}
+
+/// Dials within a request that are as likely checks of a server that is down: two in a row failed at that
+/// place, for no request, the next was due, and nobody is told from the page whether anyone was dialled.
+#[must_use]
+pub fn within(answer: &Answer, attempts: &Attempts, memory: &Memory) -> Vec<u64> {
+    let Some(arrived) = arrival(answer) else {
+        return Vec::new();
+    };
+    if answer.wants_server != Want::Maybe || !answer.is_unasked() {
+        return Vec::new();
+    }
+    let began = |attempt: &Attempt| attempt.began().unwrap_or(attempt.at);
+    // The checks before it may be what was lost.
+    let is_lossy = memory.lost_within(answer.at.minus(MARKED_DOWN), answer.at) > 0;
+    let own = attempts.of(answer.task.pid);
+    let is_within = |attempt: &&Attempt| {
+        let began = began(attempt);
+        attempt.is_unconnected() && began.plus(SLACK) >= arrived && began <= answer.at
+    };
+    own.filter(is_within)
+        .filter(|attempt| is_lossy || was_due(attempt, arrived, (attempts, memory)))
+        .map(|attempt| attempt.number)
+        .collect()
+}
+
+/// Whether a dial came when the next check was due, by the two before the request.
+fn was_due(dial: &Attempt, arrived: Timestamp, (attempts, memory): (&Attempts, &Memory)) -> bool {
+    let place = dial.flow.target();
+    let is_before = |one: &&Attempt| {
+        // One request's tries follow each other as regularly.
+        one.at.plus(SLACK) < arrived && one.flow.target() == place && is_check(one)
+    };
+    let mut before = attempts.of(dial.pid).filter(is_before);
+    let (Some(last), Some(other)) = (before.next(), before.next()) else {
+        return false;
+    };
+    let usual = last.at.since(other.at);
+    let waited = dial.at.since(last.at);
+    // Whose thread has to wait for its turn checks later, and the next time sooner again.
+    let is_regular = waited * 3 >= usual && waited <= usual * 3;
+    let mut alive = memory.alive.of(dial.pid, dial.at);
+    is_regular && !alive.any(|(seen, at)| *seen == place && at > other.at)
 }
 
 /// The failures of checks at one place.

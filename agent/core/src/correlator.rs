@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::asking::{Asking, Wish};
 use crate::attempts::Attempts;
 use crate::body;
+use crate::checks;
 use crate::clock::Clock;
 use crate::connections::names_of_dialled;
 use crate::diagnose::diagnose;
@@ -228,7 +229,8 @@ impl Correlator {
         };
         self.asking.about(at, &task, &self.memory.processes);
         let said = std::mem::take(&mut flow.said_head);
-        let answer = self.answer((at, task, flow), &said, (kind, status, cut));
+        let mut answer = self.answer((at, task, flow), &said, (kind, status, cut));
+        answer.checks = checks::within(&answer, &self.attempts, &self.memory);
         let manner = answer.manner;
         let joined = join_at_once(&answer, &mut self.attempts);
         if kind == Kind::Answer {

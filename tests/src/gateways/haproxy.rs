@@ -1,11 +1,15 @@
 //! `HAProxy`: two threads, its own retries and its own pool.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use anyhow::Result;
 
 use super::ground::Ground;
 use super::{Recipe, Server, Site};
+
+/// How often it checks servers.
+const EVERY: Duration = Duration::from_millis(500);
 
 pub(super) fn recipe(ground: &Ground) -> Result<Recipe> {
     let mut text = format!(
@@ -44,10 +48,11 @@ fn listener(ground: &Ground, site: &Site) -> Result<String> {
         (None, _) => String::new(),
     };
     // One server is not checked, as in the distribution's example; several are, or none were ever down.
+    let every = ground.plan.checks.unwrap_or(EVERY).as_millis();
     let check = if site.servers.len() > 1 {
-        " check inter 500ms fall 2 rise 2"
+        format!(" check inter {every}ms fall 2 rise 2")
     } else {
-        ""
+        String::new()
     };
     let keeps = ground.plan.keeps.map_or_else(String::new, |idle| {
         format!(" pool-purge-delay {}ms", idle.as_millis())

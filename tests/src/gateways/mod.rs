@@ -105,6 +105,8 @@ pub struct Plan {
     pub patience: Option<Duration>,
     /// It leaves servers alone that failed, where it does so only on demand.
     pub marks_down: bool,
+    /// How often it checks each of several servers, if not twice a second: `HAProxy` only.
+    pub checks: Option<Duration>,
     /// What it speaks with its upstreams; nginx and Apache speak more than HTTP.
     pub speaks: Speaks,
     /// How long it keeps an idle connection to an upstream, if not as long as it does by default.
