@@ -32,6 +32,10 @@ pub const TURN: Duration = Duration::from_millis(20);
 /// The same while the ring fills fast: it must not become full.
 const SOON: Duration = Duration::from_millis(2);
 
+/// Answers that are judged before their verdicts are told: thousands may be due after a moment without the
+/// processor, at some kilobytes each.
+const AT_ONCE: usize = 64;
+
 /// A recording that is killed misses at most this much.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -68,6 +72,8 @@ pub struct Live {
     deaths: BTreeMap<&'static str, u64>,
     /// When the ring was last drained before this turn: what is lost was lost since.
     drained: Timestamp,
+    /// Until when the turn under way judges.
+    judging: Option<Timestamp>,
 }
 
 impl Live {
@@ -97,6 +103,7 @@ impl Live {
             undecoded: 0,
             deaths: BTreeMap::new(),
             drained: kernel::now(),
+            judging: None,
         };
         let attached = Attached {
             wall: clock::wall(),
@@ -130,13 +137,42 @@ impl Live {
 
     /// Reads every sense once and judges what is due.
     pub fn turn(&mut self) -> anyhow::Result<Vec<Verdict>> {
+        self.begin_turn()?;
+        let mut all = Vec::new();
+        while let Some(verdicts) = self.judged()? {
+            all.extend(verdicts);
+        }
+        Ok(all)
+    }
+
+    /// Reads every sense once; what is due is judged as it is asked for.
+    pub fn begin_turn(&mut self) -> anyhow::Result<()> {
         // Taken before the drain: all that happened until then is in the ring.
         let now = kernel::now();
         self.drain_ring(now)?;
         self.drain_log()?;
         self.hear_names()?;
         self.answer_wishes()?;
-        let verdicts = self.judge(now)?;
+        self.judging = Some(now);
+        Ok(())
+    }
+
+    /// The turn's next verdicts, as many as take little memory; none, and the turn is over.
+    pub fn judged(&mut self) -> anyhow::Result<Option<Vec<Verdict>>> {
+        let Some(now) = self.judging else {
+            return Ok(None);
+        };
+        let more = self.correlator.handle_some(now, AT_ONCE);
+        let verdicts = std::iter::from_fn(|| self.correlator.poll_verdict()).collect();
+        if !more {
+            self.judging = None;
+            self.end_turn(now)?;
+        }
+        Ok(Some(verdicts))
+    }
+
+    fn end_turn(&mut self, now: Timestamp) -> anyhow::Result<()> {
+        self.remember_judging(now)?;
         self.answer_wishes()?;
         self.kernel.rest(Instant::now())?;
         if self.flushed.elapsed() >= FLUSH {
@@ -145,7 +181,7 @@ impl Live {
                 recorder.flush().context("cannot write the recording")?;
             }
         }
-        Ok(verdicts)
+        Ok(())
     }
 
     /// The same, but only verdicts on answers that left.
@@ -184,7 +220,9 @@ impl Live {
             tokio::time::sleep(TURN).await;
             verdicts.extend(self.turn()?);
         }
-        verdicts.extend(self.judge(kernel::now().plus(LAST_GRACE))?);
+        let after = kernel::now().plus(LAST_GRACE);
+        self.correlator.handle_timeout(after);
+        self.remember_judging(after)?;
         self.correlator.handle_end();
         verdicts.extend(std::iter::from_fn(|| self.correlator.poll_verdict()));
         Ok(verdicts)
@@ -327,10 +365,7 @@ impl Live {
 
     /// A turn that decided something or raised a question is an event of its own: a replay judges
     /// at the same moments.
-    fn judge(&mut self, now: Timestamp) -> anyhow::Result<Vec<Verdict>> {
-        self.correlator.handle_timeout(now);
-        let verdicts: Vec<Verdict> =
-            std::iter::from_fn(|| self.correlator.poll_verdict()).collect();
+    fn remember_judging(&mut self, now: Timestamp) -> anyhow::Result<()> {
         let acted = self.correlator.has_acted() || self.correlator.is_wishing();
         if let Some(recorder) = self.recorder.as_mut().filter(|_| acted) {
             let tick = Event {
@@ -341,7 +376,7 @@ impl Live {
                 .write(&tick)
                 .context("cannot write the recording")?;
         }
-        Ok(verdicts)
+        Ok(())
     }
 }
 

@@ -149,26 +149,38 @@ impl Correlator {
 
     /// Lets time pass: judges what has waited long enough.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        self.judge_until(now);
-        self.stories.pass(now, &mut self.attempts, &self.memory);
+        self.handle_some(now, usize::MAX);
+    }
+
+    /// The same for so many answers at most, so that their verdicts can be told; whether more are due.
+    pub fn handle_some(&mut self, now: Timestamp, at_most: usize) -> bool {
+        let more = self.judge_until(now, at_most);
+        if !more {
+            self.stories.pass(now, &mut self.attempts, &self.memory);
+        }
+        more
     }
 
     /// Nothing follows: judges every answer that waits.
     pub fn handle_end(&mut self) {
-        self.judge_until(Timestamp(u64::MAX));
+        self.judge_until(Timestamp(u64::MAX), usize::MAX);
         self.stories.end(&self.memory);
     }
 
-    fn judge_until(&mut self, now: Timestamp) {
-        while let Some(entry) = self.waiting.first_entry() {
-            let (due, number) = *entry.key();
-            if due > now {
+    fn judge_until(&mut self, now: Timestamp, at_most: usize) -> bool {
+        for judged in 0.. {
+            let first = self.waiting.first_entry();
+            let Some(due) = first.filter(|first| first.key().0 <= now) else {
                 break;
+            };
+            if judged == at_most {
+                return true;
             }
-            let waiting = entry.remove();
+            let ((_, number), waiting) = due.remove_entry();
             self.acted = true;
             self.judge(number, waiting, Some(now));
         }
+        false
     }
 
     /// When `handle_timeout` is next due.

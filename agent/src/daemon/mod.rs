@@ -131,8 +131,10 @@ impl Daemon {
     }
 
     fn turn(&mut self) -> anyhow::Result<()> {
-        let verdicts = self.live.turn()?;
-        self.tell(&verdicts);
+        self.live.begin_turn()?;
+        while let Some(verdicts) = self.live.judged()? {
+            self.tell(&verdicts);
+        }
         for notice in self.live.notices() {
             self.notice(&notice);
         }

@@ -1,12 +1,16 @@
-//! What a storm costs: no answer's work grows with how many requests are under way beside it.
+//! Storms: no answer's work grows with how many requests are under way beside it, nor a turn's memory with
+//! how many are due.
 
 use super::{Correlator, Settings};
+use crate::event::Event;
 use crate::http::READ;
 use crate::story::parse_event;
+use crate::units::Timestamp;
+use crate::verdict::Verdict;
 
 /// So many requests that come at once and fail at once, behind a gateway of several threads that answers
-/// first, each with a line of its own or all with one; the heads that were read to judge them.
-fn read_for(requests: usize, identical: bool) -> usize {
+/// first, each with a line of its own or all with one.
+fn storm(requests: usize, identical: bool) -> Vec<Event> {
     let mut lines = vec!["1.0 attached wall=1795000000000000000 ordered=true".to_owned()];
     for number in 0..requests {
         let path = if identical { 0 } else { number };
@@ -30,10 +34,15 @@ fn read_for(requests: usize, identical: bool) -> usize {
             at - 14_000_000,
         )));
     }
-    let events: Vec<_> = lines
+    lines
         .iter()
         .map(|line| parse_event(line).unwrap())
-        .collect();
+        .collect()
+}
+
+/// The heads that were read to judge them.
+fn read_for(requests: usize, identical: bool) -> usize {
+    let events = storm(requests, identical);
     READ.set(0);
     let mut correlator = Correlator::new(Settings::default());
     for event in events {
@@ -54,4 +63,25 @@ fn an_answer_among_many_reads_no_more_heads_than_one_among_few() {
             "{few} heads for 100 answers, {many} for 400"
         );
     }
+}
+
+#[test]
+fn what_is_judged_in_parts_is_what_is_judged_at_once() {
+    let judge = |at_most| -> Vec<Vec<Verdict>> {
+        let mut correlator = Correlator::new(Settings::default());
+        for event in storm(50, true) {
+            correlator.handle_event(event);
+        }
+        let late = Timestamp(60_000_000_000);
+        let (mut parts, mut more) = (Vec::new(), true);
+        while more {
+            more = correlator.handle_some(late, at_most);
+            parts.push(std::iter::from_fn(|| correlator.poll_verdict()).collect());
+        }
+        parts
+    };
+    let (parts, at_once) = (judge(20), judge(usize::MAX));
+    assert!(parts.len() >= 3 && parts.iter().all(|part| part.len() <= 20));
+    assert_eq!(at_once.len(), 1);
+    assert_eq!(parts.concat(), at_once.concat());
 }
