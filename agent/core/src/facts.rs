@@ -1,5 +1,6 @@
 //! The dated lines that a verdict stands on.
 
+use crate::address::Address;
 use crate::amounts::{bare, errno, label, memory as amount, signal};
 use crate::attempts::Attempt;
 use crate::body;
@@ -49,7 +50,10 @@ pub fn facts(evidence: &Evidence, memory: &Memory) -> Vec<Fact> {
         let reason = reset.reason.as_deref().unwrap_or("no reason given");
         lines.push((
             *at,
-            format!("this host sent a RST from {}: {reason}", reset.local),
+            format!(
+                "this host sent a RST from {}: {reason}",
+                Address(reset.local)
+            ),
         ));
     }
     if let Some((at, drop)) = &evidence.drop {

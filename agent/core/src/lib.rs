@@ -1,6 +1,7 @@
 //! What it means: events in, verdicts out. No clock, no file, no socket, no kernel.
 #![forbid(unsafe_code)]
 
+mod address;
 mod alive;
 mod amounts;
 mod answer;

@@ -1,5 +1,6 @@
 //! A judgement becomes a verdict: who, what, when, and the words.
 
+use crate::address::Address;
 use crate::attempts::Attempt as Tried;
 use crate::body;
 use crate::cause::Cause;
@@ -29,7 +30,7 @@ pub fn tell(evidence: &Evidence, judgement: Judgement, memory: &Memory) -> Verdi
     let gateway = Gateway {
         who: memory.processes.who(&answer.task, answer.at),
         tid: answer.task.tid,
-        listen: answer.flow.local.to_string(),
+        listen: Address(answer.flow.local).to_string(),
     };
     let timers = (judgement.cause == Cause::KeepaliveRace).then(|| measured(evidence, memory));
     let mut verdict = Verdict {
@@ -47,7 +48,7 @@ pub fn tell(evidence: &Evidence, judgement: Judgement, memory: &Memory) -> Verdi
         remedy: remedy(evidence, judgement.cause, who),
         gateway_says: gateway_says(evidence, judgement.cause, &gateway.who),
         gateway,
-        client: answer.flow.remote.to_string(),
+        client: Address(answer.flow.remote).to_string(),
         request: request(answer),
         upstream,
         joined_by: evidence.joined.by,
@@ -135,7 +136,7 @@ fn upstream(evidence: &Evidence, attempt: &Tried, memory: &Memory) -> Upstream {
     let task = stalled.or(held).or(buried).or_else(listening);
     Upstream {
         addr: flow.target().to_string(),
-        real: evidence.real.map(|real| real.to_string()),
+        real: evidence.real.map(|real| Address(real).to_string()),
         who: task.map(|task| named(task, attempt, &memory.processes)),
     }
 }

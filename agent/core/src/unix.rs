@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::address::Address;
 use crate::attempts::Attempt;
 use crate::cause::Cause;
 use crate::connections::OtherEnd;
@@ -134,7 +135,7 @@ pub enum Target {
 impl std::fmt::Display for Target {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Inet(address) => address.fmt(out),
+            Self::Inet(address) => Address(*address).fmt(out),
             Self::Unix(path) => write!(out, "unix:{path}"),
         }
     }

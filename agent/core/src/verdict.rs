@@ -137,6 +137,16 @@ pub struct Verdict {
     pub lost: u64,
 }
 
+impl Verdict {
+    /// As JSON on one line. Here and not at its callers: they are built for size, and it has a hundred parts.
+    ///
+    /// # Errors
+    /// Never: it holds numbers and text.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
+}
+
 /// Who a process is, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are the fields")]

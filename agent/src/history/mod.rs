@@ -41,7 +41,7 @@ impl Row {
             cause: verdict.cause.id(),
             upstream: verdict.upstream.as_ref().map(called),
             gateway: verdict.gateway.who.comm.clone(),
-            json: serde_json::to_string(verdict)?.into(),
+            json: verdict.to_json()?.into(),
         })
     }
 

@@ -4,7 +4,7 @@ use probe502_core::verdict::Verdict;
 
 /// The whole verdict and a newline.
 pub fn line(verdict: &Verdict) -> serde_json::Result<String> {
-    serde_json::to_string(verdict).map(|object| object + "\n")
+    verdict.to_json().map(|object| object + "\n")
 }
 
 #[cfg(test)]
