@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::connections::names_of_dialled;
 use crate::diagnose::diagnose;
 use crate::ends::{cut, is_silent, role};
-use crate::event::{Death, Event, Fact, Flow, Role};
+use crate::event::{Event, Fact, Flow, Role};
 use crate::evidence::Evidence;
 use crate::habits::Habits;
 use crate::joining::{Answer, Joined, join_at_once, join_late};
@@ -319,24 +319,6 @@ impl Correlator {
             }
         }
         self.attempts.heard(at, flow);
-    }
-
-    fn died(&mut self, at: Timestamp, death: Death) {
-        let pid = death.task.pid;
-        self.asking.forget(pid);
-        self.asking.inheritance(at, pid, &self.memory.listeners);
-        self.memory.processes.bury(at, death);
-        let freed: Vec<(Timestamp, u64)> = self
-            .waiting
-            .iter()
-            .filter(|(_, waiting)| waiting.exit_of == Some(pid))
-            .map(|(key, _)| *key)
-            .collect();
-        for key in freed {
-            if let Some(waiting) = self.waiting.remove(&key) {
-                self.waiting.insert((key.0.min(at), key.1), waiting);
-            }
-        }
     }
 
     /// `now` is absent where an answer must be judged before its time.

@@ -46,22 +46,7 @@ pub fn facts(evidence: &Evidence, memory: &Memory) -> Vec<Fact> {
     if let Some(ending) = &evidence.ending {
         ended(ending, memory, &mut lines);
     }
-    if let Some((at, reset)) = &evidence.reset {
-        let reason = reset.reason.as_deref().unwrap_or("no reason given");
-        lines.push((
-            *at,
-            format!(
-                "this host sent a RST from {}: {reason}",
-                Address(reset.local)
-            ),
-        ));
-    }
-    if let Some((at, drop)) = &evidence.drop {
-        lines.push((*at, network::dropped(drop)));
-    }
-    if let Some((at, overflow)) = &evidence.overflow {
-        lines.push((*at, network::overflowed(overflow)));
-    }
+    packets(evidence, &mut lines);
     unix_words::facts(evidence, &mut lines);
     if let Some(place) = &evidence.place {
         listened(place, &mut lines);
@@ -84,6 +69,20 @@ pub fn facts(evidence: &Evidence, memory: &Memory) -> Vec<Fact> {
         fact,
     };
     lines.into_iter().map(fact).collect()
+}
+
+fn packets(evidence: &Evidence, lines: &mut Lines) {
+    if let Some((at, reset)) = &evidence.reset {
+        let reason = reset.reason.as_deref().unwrap_or("no reason given");
+        let local = Address(reset.local);
+        lines.push((*at, format!("this host sent a RST from {local}: {reason}")));
+    }
+    if let Some((at, drop)) = &evidence.drop {
+        lines.push((*at, network::dropped(drop)));
+    }
+    if let Some((at, overflow)) = &evidence.overflow {
+        lines.push((*at, network::overflowed(overflow)));
+    }
 }
 
 /// The failures that had put the upstreams down.

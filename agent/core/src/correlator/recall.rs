@@ -8,7 +8,7 @@ use crate::asking::Wish;
 use crate::body;
 use crate::checks;
 use crate::connections::names_of_accepted;
-use crate::event::{Flow, Task};
+use crate::event::{Death, Flow, Task};
 use crate::evidence::{Evidence, Failure};
 use crate::failures;
 use crate::http;
@@ -60,6 +60,25 @@ impl Correlator {
     pub(super) fn queue_seen(&mut self, at: Timestamp, queue: Queue) {
         self.asking.about_queue(at, &queue, &self.memory.processes);
         self.memory.see_queue(at, queue);
+    }
+
+    /// A process ended: what awaited it is due.
+    pub(super) fn died(&mut self, at: Timestamp, death: Death) {
+        let pid = death.task.pid;
+        self.asking.forget(pid);
+        self.asking.inheritance(at, pid, &self.memory.listeners);
+        self.memory.processes.bury(at, death);
+        let freed: Vec<(Timestamp, u64)> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| waiting.exit_of == Some(pid))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in freed {
+            if let Some(waiting) = self.waiting.remove(&key) {
+                self.waiting.insert((key.0.min(at), key.1), waiting);
+            }
+        }
     }
 
     /// What has become known of its process and thread since it was given.
