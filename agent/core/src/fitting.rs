@@ -8,7 +8,10 @@ use crate::joining::Answer;
 use crate::units::Timestamp;
 use crate::verdict::Symptom;
 
-/// How much earlier than its request an attempt may seem to begin: two hooks on two processors.
+/// How much earlier than its request an attempt may seem to begin: two processors' clocks. A request is noted
+/// before its gateway can read it, and a health check of another thread's may begin just before it.
+const SKEW: Duration = Duration::from_micros(50);
+/// How far apart two things are at most that follow one another at once.
 pub const SLACK: Duration = Duration::from_millis(1);
 /// How long a thread takes at most from a failed attempt to the answer or to the next attempt, when
 /// it does nothing else: beyond, order alone proves nothing.
@@ -89,7 +92,7 @@ fn is_within(answer: &Answer, attempt: &Attempt) -> bool {
     let slack = if answer.is_untried() {
         Duration::ZERO
     } else {
-        SLACK
+        SKEW
     };
     let began = attempt.began();
     let after = match (arrival(answer), began) {
