@@ -8,7 +8,8 @@ use super::Run;
 
 const HEAD: &str = "# Kernels\n\nWritten by `cargo xtask vm`: Debian's kernels under QEMU, the agent, \
 Debian's nginx and the tests' upstreams. A verdict may be weaker on an older kernel; it is \
-never wrong.\n";
+never wrong. The guests have no `/dev/kmsg`, as pods have none: a hook stands in for it. The agent is \
+asked for what `--silent` needs, too.\n";
 
 /// The whole page.
 pub fn page(runs: &[Run]) -> String {
