@@ -12,6 +12,9 @@ use serde_json::Value;
 
 use super::cpu;
 
+/// The verifier takes some seconds of a processor: far more than that, for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// What the agent itself took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
@@ -71,7 +74,7 @@ impl Watching {
             attached: Duration::ZERO,
             cpu: Duration::ZERO,
         };
-        watching.wait_for("watching", Duration::from_secs(20))?;
+        watching.wait_for("watching", PATIENCE)?;
         watching.attached = watching.began.elapsed();
         watching.began = Instant::now();
         watching.cpu = cpu::of_process(watching.pid())?;
@@ -96,7 +99,7 @@ impl Watching {
         };
         let id = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
         kill_process(id.context("the agent has no pid")?, Signal::TERM)?;
-        let stats = self.wait_for("stats ", Duration::from_secs(20))?;
+        let stats = self.wait_for("stats ", PATIENCE)?;
         let stats: Value = serde_json::from_str(stats.trim_start_matches("stats "))?;
         cost.verdicts = stats["verdicts"]
             .as_u64()
