@@ -23,8 +23,9 @@ const CONNECTED: [u8; 6] = [1, 4, 5, 8, 9, 11];
 /// that loses its processor in between.
 const AT_ONCE: Duration = Duration::from_millis(20);
 
-/// A process's attempts that are looked through for an answer: more do not fail at once.
-const LATELY: usize = 4096;
+/// Attempts that are remembered. All of a process's are looked through for an answer: where the agent was
+/// held up, thousands came since its own.
+const WAITING: usize = 8192;
 /// Those of them that were taken in doubt.
 const RIVALS: usize = 64;
 
@@ -53,7 +54,7 @@ impl Default for Attempts {
     fn default() -> Self {
         let age = Duration::from_secs(180);
         Self {
-            waiting: Recent::new(8192, age),
+            waiting: Recent::new(WAITING, age),
             seen: Recent::new(16384, age),
             glimpses: Recent::new(1024, Duration::from_secs(10)),
             doubted: Recent::new(1024, Duration::from_secs(10)),
@@ -132,7 +133,7 @@ impl Attempts {
     /// A process's last attempts, the newest first.
     pub fn of(&self, pid: Pid) -> impl Iterator<Item = &Attempt> {
         let all = self.waiting.between((pid, 0), (pid, u64::MAX));
-        all.rev().map(|(_, attempt)| &**attempt).take(LATELY)
+        all.rev().map(|(_, attempt)| &**attempt)
     }
 
     /// All that no answer has taken.

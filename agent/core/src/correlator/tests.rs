@@ -2,11 +2,11 @@
 //! how many are due.
 
 use super::{Correlator, Settings};
-use crate::event::Event;
+use crate::event::{Event, Fact};
 use crate::http::READ;
 use crate::story::parse_event;
 use crate::units::Timestamp;
-use crate::verdict::Verdict;
+use crate::verdict::{Symptom, Verdict};
 
 /// So many requests that come at once and fail at once, behind a gateway of several threads that answers
 /// first, each with a line of its own or all with one.
@@ -84,4 +84,19 @@ fn what_is_judged_in_parts_is_what_is_judged_at_once() {
     assert!(parts.len() >= 3 && parts.iter().all(|part| part.len() <= 20));
     assert_eq!(at_once.len(), 1);
     assert_eq!(parts.concat(), at_once.concat());
+}
+
+#[test]
+fn an_answers_own_attempt_is_found_behind_thousands() {
+    let mut correlator = Correlator::new(Settings::default());
+    let mut answers = 0;
+    for event in storm(4500, false) {
+        answers += usize::from(matches!(event.fact, Fact::Answered(_)));
+        if answers <= 1 || matches!(event.fact, Fact::Ended(_)) {
+            correlator.handle_event(event);
+        }
+    }
+    correlator.handle_end();
+    let verdict = correlator.poll_verdict().unwrap();
+    assert_eq!(verdict.symptom, Symptom::Eof);
 }
