@@ -36,8 +36,6 @@ pub struct Answer {
     pub is_followed: bool,
     /// What failed behind other doors of its process, and never behind this one.
     pub elsewhere: Vec<Target>,
-    /// Dials within its request that may as well be health checks, by their numbers.
-    pub checks: Vec<u64>,
     /// How its process goes about it.
     pub manner: Manner,
     /// The kernel told what the thread had let go of just before it answered.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::attempts::{Attempt, Attempts};
-use crate::diagnose::diagnose;
-use crate::evidence::{Evidence, Failure};
-use crate::fitting::{SLACK, arrival};
+use crate::cause::Cause;
+use crate::diagnose::{Judgement, diagnose, unknown};
+use crate::evidence::{Complete, Evidence, Failure};
+use crate::fitting::arrival;
 use crate::joining::{Answer, Joined};
 use crate::memory::Memory;
 use crate::near::as_answer;
@@ -28,10 +29,6 @@ pub fn before(answer: &Answer, attempts: &Attempts, memory: &Memory) -> Vec<Fail
     if answer.wants_server == Want::No || !answer.is_unasked() || !is_at_its_door(answer, memory) {
         return Vec::new();
     }
-    // It may as well have been dialled for the request.
-    if !answer.checks.is_empty() {
-        return Vec::new();
-    }
     let failing = failing(answer, attempts);
     // Who has one page for want of a server and for what a rule refuses: anyone alive may be its server.
     let is_sure = || is_nobody_alive(answer, &failing, memory);
@@ -47,47 +44,53 @@ pub fn before(answer: &Answer, attempts: &Attempts, memory: &Memory) -> Vec<Fail
         .collect()
 }
 
-/// Dials within a request that are as likely checks of a server that is down: two in a row failed at that
-/// place, for no request, the next was due, and nobody is told from the page whether anyone was dialled.
-#[must_use]
-pub fn within(answer: &Answer, attempts: &Attempts, memory: &Memory) -> Vec<u64> {
+/// Whether the dial that was joined is as likely a check: its page is also the one for want of a server, at
+/// that place a dial for no request had failed, and nobody was found alive there since.
+fn may_be_one(evidence: &Evidence, attempts: &Attempts, memory: &Memory) -> bool {
+    let answer = &evidence.answer;
     let Some(arrived) = arrival(answer) else {
-        return Vec::new();
-    };
-    if answer.wants_server != Want::Maybe || !answer.is_unasked() {
-        return Vec::new();
-    }
-    let began = |attempt: &Attempt| attempt.began().unwrap_or(attempt.at);
-    // The checks before it may be what was lost.
-    let is_lossy = memory.lost_within(answer.at.minus(MARKED_DOWN), answer.at) > 0;
-    let own = attempts.of(answer.task.pid);
-    let is_within = |attempt: &&Attempt| {
-        let began = began(attempt);
-        attempt.is_unconnected() && began.plus(SLACK) >= arrived && began <= answer.at
-    };
-    own.filter(is_within)
-        .filter(|attempt| is_lossy || was_due(attempt, arrived, (attempts, memory)))
-        .map(|attempt| attempt.number)
-        .collect()
-}
-
-/// Whether a dial came when the next check was due, by the two before the request.
-fn was_due(dial: &Attempt, arrived: Timestamp, (attempts, memory): (&Attempts, &Memory)) -> bool {
-    let place = dial.flow.target();
-    let is_before = |one: &&Attempt| {
-        // One request's tries follow each other as regularly.
-        one.at.plus(SLACK) < arrived && one.flow.target() == place && is_check(one)
-    };
-    let mut before = attempts.of(dial.pid).filter(is_before);
-    let (Some(last), Some(other)) = (before.next(), before.next()) else {
         return false;
     };
-    let usual = last.at.since(other.at);
-    let waited = dial.at.since(last.at);
-    // Whose thread has to wait for its turn checks later, and the next time sooner again.
-    let is_regular = waited * 3 >= usual && waited <= usual * 3;
-    let mut alive = memory.alive.of(dial.pid, dial.at);
-    is_regular && !alive.any(|(seen, at)| *seen == place && at > other.at)
+    let Some(own) = evidence.deciding().filter(|own| own.is_unconnected()) else {
+        return false;
+    };
+    if answer.wants_server != Want::Maybe || !answer.is_unasked() {
+        return false;
+    }
+    let place = own.flow.target();
+    let is_before =
+        |one: &&Attempt| one.at < arrived && is_check(one) && one.flow.target() == place;
+    let last = attempts.of(own.pid).find(is_before);
+    let mut alive = memory.alive.of(own.pid, own.at);
+    let is_revived =
+        last.is_some_and(|last| alive.any(|(seen, at)| *seen == place && at > last.at));
+    // Checks may be what was lost, or what failed before the agent came.
+    let is_seen = !is_at_its_door(answer, memory) || is_known(answer, memory);
+    last.is_some() && !is_revived || !is_seen
+}
+
+/// Weighs whether the joined dial may be a check, and what was lost that would tell.
+pub fn weigh(evidence: &mut Evidence, attempts: &Attempts, memory: &Memory) {
+    evidence.may_be_check = may_be_one(evidence, attempts, memory);
+    let at = evidence.answer.at;
+    let lost = memory.lost_within(at.minus(MARKED_DOWN), at);
+    if evidence.may_be_check && lost > 0 {
+        evidence.complete = Complete::Lost(lost);
+    }
+}
+
+/// Nothing is claimed of a dial that may be a check.
+#[must_use]
+pub fn doubt(judgement: Judgement, evidence: &Evidence) -> Judgement {
+    let cause = match evidence.complete {
+        Complete::Lost(_) => Cause::UnknownEvidenceLost,
+        Complete::Yes | Complete::Late | Complete::Missing(_) => Cause::UnknownUnexplained,
+    };
+    if evidence.may_be_check {
+        unknown(cause)
+    } else {
+        judgement
+    }
 }
 
 /// The failures of checks at one place.

@@ -241,8 +241,7 @@ impl Correlator {
         };
         self.asking.about(at, &task, &self.memory.processes);
         let said = std::mem::take(&mut flow.said_head);
-        let mut answer = self.answer((at, task, flow), &said, (kind, status, cut));
-        answer.checks = checks::within(&answer, &self.attempts, &self.memory);
+        let answer = self.answer((at, task, flow), &said, (kind, status, cut));
         let manner = answer.manner;
         let joined = join_at_once(&answer, &mut self.attempts);
         if kind == Kind::Answer {
@@ -375,7 +374,8 @@ impl Correlator {
         contest(&mut evidence, &self.attempts, seen);
         evidence.weigh_rivals(&self.memory);
         evidence.weigh_absence(&self.attempts, &self.memory);
-        let judgement = diagnose(&evidence);
+        checks::weigh(&mut evidence, &self.attempts, &self.memory);
+        let judgement = checks::doubt(diagnose(&evidence), &evidence);
         self.memory.explain(number, judgement.cause);
         self.stories.judged(&evidence, judgement.cause);
         self.verdicts

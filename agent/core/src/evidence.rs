@@ -81,6 +81,8 @@ pub struct Evidence {
     pub is_hurried: bool,
     /// Another attempt may be the answer's, whose record is lost.
     pub is_in_doubt: bool,
+    /// The dial may as well be a health check's.
+    pub may_be_check: bool,
     /// What is missing.
     pub complete: Complete,
 }
@@ -142,6 +144,7 @@ impl Evidence {
             has_exited,
             is_hurried: false,
             is_in_doubt: false,
+            may_be_check: false,
             complete,
         };
         gathered.consider(around, memory);

@@ -111,7 +111,6 @@ fn may_be_meant(answer: &Answer, attempt: &Attempt) -> bool {
     // A health check is no request's, however long one waits in a queue.
     let is_no_check = !attempt.was_greeted() || is_prompt(answer, attempt, BEGUN);
     // An answer that broke off is one that an upstream broke off.
-    let is_no_check = is_no_check && !answer.checks.contains(&attempt.number);
     is_of_now && is_no_check && (answer.cut.is_none() || body::broke(&attempt.flow))
 }
 

@@ -259,7 +259,6 @@ pub fn as_answer(attempt: &Attempt, task: Task) -> Answer {
         before: None,
         is_followed: false,
         elsewhere: Vec::new(),
-        checks: Vec::new(),
         manner: Manner::default(),
         ordered: true,
         wants_server: Want::No,

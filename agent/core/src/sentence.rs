@@ -330,6 +330,10 @@ pub fn gap(evidence: &Evidence) -> String {
         Complete::Yes if evidence.joined.ambiguous || evidence.joined.divided => {
             "; several attempts fit this answer, and they failed differently".to_owned()
         }
+        Complete::Yes if evidence.may_be_check => {
+            "; it may be a health check's dial, as another before, and the answer a rule's"
+                .to_owned()
+        }
         Complete::Yes => String::new(),
     }
 }

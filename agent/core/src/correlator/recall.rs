@@ -6,7 +6,6 @@ use super::{Correlator, Waiting};
 use crate::answer::Request;
 use crate::asking::Wish;
 use crate::body;
-use crate::checks;
 use crate::connections::names_of_accepted;
 use crate::event::{Death, Flow, Task};
 use crate::evidence::{Evidence, Failure};
@@ -40,7 +39,6 @@ impl Correlator {
             shape: Shape::of(status, said),
             is_followed: false,
             elsewhere: Vec::new(),
-            checks: Vec::new(),
             manner: self.habits.of(at, task.pid, flow.threads),
             ordered: self.memory.ordered,
             wants_server: own_page::want(said),
@@ -86,7 +84,6 @@ impl Correlator {
         let last = self.last_answers.get(&answer.task.tid);
         answer.is_followed = last.is_some_and(|last| *last > answer.at);
         answer.elsewhere = failures::elsewhere(answer, &self.memory);
-        answer.checks = checks::within(answer, &self.attempts, &self.memory);
         if !answer.manner.orderly && shows_who_answers_first(answer, &self.attempts) {
             self.habits.answered_first(answer);
         }
