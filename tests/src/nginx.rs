@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -211,15 +212,30 @@ http {{
     ))
 }
 
-/// A port that nobody has; the kernel does not hand it out again soon.
+/// Below what Linux gives to those who dial (`net.ipv4.ip_local_port_range`): else a connection may have taken
+/// it before it is listened on.
+const PORTS: std::ops::Range<u16> = 10_240..32_000;
+
+/// A port that nobody has, and that no other call gives.
 ///
 /// # Errors
-/// When the address is not ours.
+/// When the address is not ours, or every port is taken.
 pub fn free_port(host: &str) -> Result<u16> {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
     let any = if host.contains(':') {
         "::1"
     } else {
         "127.0.0.1"
     };
-    Ok(TcpListener::bind((any, 0))?.local_addr()?.port())
+    let count = u32::from(PORTS.end - PORTS.start);
+    // Other tests' processes begin elsewhere.
+    let first = std::process::id().wrapping_mul(2_654_435_761) % count;
+    for _ in 0..count {
+        let next = GIVEN.fetch_add(1, Ordering::Relaxed);
+        let port = PORTS.start + u16::try_from((first + next) % count)?;
+        if TcpListener::bind((any, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port is free on {any}")
 }
