@@ -154,26 +154,40 @@ fn checks_find_nobody(kind: Kind) -> Result<()> {
     watch.end().map(drop)
 }
 
+/// A gateway of a site that lives, beside one where nobody listens, which its checks have found; and who
+/// watches the first.
+fn beside_the_dead(kind: Kind, checks: Option<Duration>) -> Result<(Watch, Gateway, Upstream)> {
+    let upstream = Upstream::faulty(&[])?;
+    let alive = || Server::Tcp(upstream.addr.clone());
+    let site = Site::on(HOST, vec![alive(), alive()])?;
+    let watch = Watch::on(site.addr.port(), &STATUSES)?;
+    let plan = Plan {
+        sites: vec![site, Site::on(HOST, vec![dead()?, dead()?])?],
+        checks,
+        ..Plan::default()
+    };
+    let gateway = Gateway::start(kind, &plan)?;
+    until_nobody_is_left(&gateway)?;
+    Ok((watch, gateway, upstream))
+}
+
+/// What a rule refuses, nothing is claimed of.
+fn is_refused(watch: &mut Watch, gateway: &Gateway, times: usize) -> Result<()> {
+    for _ in 0..times {
+        let answer = gateway.get(&format!("/denied/{}", next_id()))?;
+        let unknown = ["unknown.unexplained", LOST];
+        watch.expect_one_of(&answer, &unknown, Sure::Unknown);
+    }
+    Ok(())
+}
+
 /// A rule refuses in the very words that `HAProxy` has for want of a server.
 fn refuses_beside_the_dead(kind: Kind) -> Result<()> {
     if kind.is_missing() {
         return Ok(());
     }
-    let upstream = Upstream::faulty(&[])?;
-    let alive = || Server::Tcp(upstream.addr.clone());
-    let site = Site::on(HOST, vec![alive(), alive()])?;
-    let mut watch = Watch::on(site.addr.port(), &STATUSES)?;
-    let plan = Plan {
-        sites: vec![site, Site::on(HOST, vec![dead()?, dead()?])?],
-        ..Plan::default()
-    };
-    let gateway = Gateway::start(kind, &plan)?;
-    until_nobody_is_left(&gateway)?;
-    for _ in 0..3 {
-        let answer = gateway.get(&format!("/denied/{}", next_id()))?;
-        let unknown = ["unknown.unexplained", LOST];
-        watch.expect_one_of(&answer, &unknown, Sure::Unknown);
-    }
+    let (mut watch, gateway, _alive) = beside_the_dead(kind, None)?;
+    is_refused(&mut watch, &gateway, 3)?;
     watch.end().map(drop)
 }
 
@@ -182,23 +196,10 @@ fn checks_amid_requests(kind: Kind) -> Result<()> {
     if kind.is_missing() {
         return Ok(());
     }
-    let upstream = Upstream::faulty(&[])?;
-    let alive = || Server::Tcp(upstream.addr.clone());
-    let site = Site::on(HOST, vec![alive(), alive()])?;
-    let mut watch = Watch::on(site.addr.port(), &STATUSES)?;
-    let plan = Plan {
-        sites: vec![site, Site::on(HOST, vec![dead()?, dead()?])?],
-        checks: Some(Duration::from_millis(50)),
-        ..Plan::default()
-    };
-    let gateway = Gateway::start(kind, &plan)?;
-    until_nobody_is_left(&gateway)?;
+    let often = Duration::from_millis(50);
+    let (mut watch, gateway, _alive) = beside_the_dead(kind, Some(often))?;
     std::thread::sleep(TWO_ROUNDS);
-    let unknown = ["unknown.unexplained", LOST];
-    for _ in 0..150 {
-        let answer = gateway.get(&format!("/denied/{}", next_id()))?;
-        watch.expect_one_of(&answer, &unknown, Sure::Unknown);
-    }
+    is_refused(&mut watch, &gateway, 150)?;
     watch.end().map(drop)
 }
 
